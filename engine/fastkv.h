@@ -1,0 +1,267 @@
+/*
+** fastkv.h -- the public C interface of the fastkv storage engine.
+**
+** The engine is an LSM key-value store: it knows bytes, not SQL. Keys are ordered by memcmp.
+** The SQLite extension in ext/ is built on this header alone, and a C program may use it the
+** same way (libfastkv.a, see README).
+**
+** Objects and threads
+**   fkv_store     one open store (a directory, or memory). Any thread may use it.
+**   fkv_snapshot  a frozen view of a store. Any thread; released exactly once.
+**   fkv_txn       a private batch of writes plus its read view. One thread at a time.
+**   fkv_cursor    an ordered walk. One thread at a time; keeps alive all that it reads.
+**
+** Errors. Every function that can fail returns fkv_status and must be checked. The sentence
+** that explains the last failure of the calling thread is fkv_errmsg(). On failure an output
+** argument is left zeroed and nothing has changed unless the contract says otherwise.
+**
+** Memory. A slice never owns what it points to; its lifetime is stated where it is returned.
+*/
+#ifndef FASTKV_H
+#define FASTKV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FKV_VERSION "0.1.0"
+
+#define FKV_MUST_CHECK __attribute__((warn_unused_result))
+
+/* What a call can come to. Numbers are part of the interface: append only. */
+typedef enum fkv_status {
+    FKV_OK = 0,
+    FKV_NOTFOUND = 1,     /* no such key, file or directory */
+    FKV_CORRUPT = 2,      /* stored bytes are damaged: fkv_errmsg() names file and offset */
+    FKV_IOERR = 3,        /* the operating system refused a read or a write */
+    FKV_IOERR_SYNC = 4,   /* an fsync failed: the store is read-only until it is reopened */
+    FKV_NOMEM = 5,        /* out of memory; nothing changed */
+    FKV_FULL = 6,         /* no space on the device; works again when there is */
+    FKV_BUSY = 7,         /* somebody else holds what is needed; trying later may help */
+    FKV_READONLY = 8,     /* the store, or its directory, cannot be written */
+    FKV_CANTOPEN = 9,     /* a file or directory that should be there cannot be opened */
+    FKV_INVALID = 10,     /* an argument is outside what the contract allows */
+    FKV_UNSUPPORTED = 11, /* written by a newer version, or needs a codec this build lacks */
+    FKV_TOOBIG = 12,      /* key or value over its limit */
+    FKV_MISUSE = 13       /* the call order is wrong, or the handle belongs to another process */
+} fkv_status;
+
+/* A borrowed run of bytes. data may be NULL when size is 0. */
+typedef struct fkv_slice {
+    const uint8_t *data;
+    size_t size;
+} fkv_slice;
+
+static inline fkv_slice fkv_slice_of(const void *data, size_t size)
+{
+    fkv_slice s;
+    s.data = (const uint8_t *)data;
+    s.size = size;
+    return s;
+}
+
+/* Text of the calling thread's last failure; "" if there was none. Valid until the thread's
+** next failure. Never NULL. */
+const char *fkv_errmsg(void);
+
+/* A constant lower-case name for a status: "corrupt", "busy" … Never NULL. */
+const char *fkv_status_name(fkv_status status);
+
+#define FKV_KEY_MAX ((size_t)1 << 28)   /* largest key, bytes */
+#define FKV_VALUE_MAX ((size_t)1 << 30) /* largest value, bytes */
+
+/* -- stores --------------------------------------------------------------------------------- */
+
+typedef struct fkv_env fkv_env; /* io/env.h */
+typedef struct fkv_store fkv_store;
+typedef struct fkv_snapshot fkv_snapshot;
+typedef struct fkv_txn fkv_txn;
+typedef struct fkv_cursor fkv_cursor;
+
+/* All zero = the defaults, which are meant to be right. */
+typedef struct fkv_options {
+    fkv_env *env;           /* NULL = the operating system */
+    int create;             /* make the store when the directory has none */
+    int read_only;          /* change nothing on disk; writes answer FKV_READONLY */
+    size_t memory_bytes;    /* the one budget: memtables, cache, index, filters; 0 = 192 MB */
+    uint32_t block_bytes;   /* data block target, 256 .. 1 MiB; 0 = 4096 */
+    uint32_t bloom_bits;    /* filter bits per key + 1; 0 = default (10 bits), 1 = no filter */
+    int codec;              /* 0 = default, else 1 + codec number (table/table.h) */
+    size_t memtable_bytes;  /* for tests: 0 = derived from memory_bytes */
+    size_t table_bytes;     /* for tests: target size of a compacted table; 0 = default */
+    int inline_background;  /* for tests: flush and compact inside the committing call, no threads */
+} fkv_options;
+
+/* Open the store in directory `path`. All opens of one directory in a process share one store
+** object (whatever the spelling of the path); options of the first open hold. No thread is started
+** and nothing is written until the first write.
+**   FKV_NOTFOUND     no store there and options->create is not set
+**   FKV_BUSY         another process has it open; the text says which
+**   FKV_CORRUPT      damaged; the text says where
+**   FKV_UNSUPPORTED  made by a newer version, or a codec is missing
+** A store created here leaves no trace on disk unless a transaction was prepared in it. */
+FKV_MUST_CHECK fkv_status fkv_open(const char *path, const fkv_options *options, fkv_store **out);
+
+/* A store in memory, not shared with anybody, gone when closed. */
+FKV_MUST_CHECK fkv_status fkv_open_memory(const fkv_options *options, fkv_store **out);
+
+/* Give up one open. The last one flushes or syncs what the log holds, stops the threads and frees
+** the store; every snapshot, transaction and cursor must be gone by then. NULL is fine. A failure
+** to write at that point loses nothing: the log has it. */
+void fkv_close(fkv_store *store);
+
+/* 16 random bytes that name this store for ever. */
+void fkv_uuid(const fkv_store *store, uint8_t out[16]);
+
+/* -- transactions --------------------------------------------------------------------------- */
+
+/* How much a commit survives. All of them survive the death of the process. */
+typedef enum fkv_durability {
+    FKV_SYNC = 0,       /* power loss, from the moment prepare returns */
+    FKV_BACKGROUND = 1, /* power loss, up to about a second later; older commits are never lost before
+                        ** newer ones */
+    FKV_NONE = 2        /* power loss loses a suffix of the commits of unknown length */
+} fkv_durability;
+
+/* A transaction object, idle. It may be used for any number of transactions, one after another:
+** begin, writes, prepare, then commit or rollback. It belongs to one connection (thread at a time). */
+FKV_MUST_CHECK fkv_status fkv_txn_new(fkv_store *store, fkv_txn **out);
+void fkv_txn_free(fkv_txn *txn); /* rolls back what is open; NULL is fine */
+
+/* Become the store's only writer; waits up to timeout_ms for another one, then FKV_BUSY. No-op
+** when already begun. FKV_READONLY, or FKV_IOERR_SYNC after a failed fsync: the store takes no
+** writes. */
+FKV_MUST_CHECK fkv_status fkv_txn_begin(fkv_txn *txn, uint32_t timeout_ms);
+int fkv_txn_active(const fkv_txn *txn); /* begun, and not yet committed or rolled back */
+
+/* REQUIRES (all four): begun. Bytes are copied. Later writes win over earlier ones. */
+FKV_MUST_CHECK fkv_status fkv_txn_put(fkv_txn *txn, fkv_slice key, fkv_slice value);
+FKV_MUST_CHECK fkv_status fkv_txn_put_expires(fkv_txn *txn, fkv_slice key, fkv_slice value,
+                                              int64_t expires_ms); /* Unix time */
+FKV_MUST_CHECK fkv_status fkv_txn_delete(fkv_txn *txn, fkv_slice key);
+FKV_MUST_CHECK fkv_status fkv_txn_delete_range(fkv_txn *txn, fkv_slice from, fkv_slice to);
+
+/* A number never used before in this store, for a keyspace whose keys will begin with its four
+** big-endian bytes. It counts as used once this transaction is prepared. */
+FKV_MUST_CHECK fkv_status fkv_txn_new_space(fkv_txn *txn, uint32_t *out);
+
+/* Mark a point to come back to. O(1). Mark numbers stay valid until a rollback to an earlier one or
+** the end of the transaction. fkv_txn_rollback_to cannot fail, keeps the mark, and may be repeated;
+** mark 0 is the beginning. fkv_txn_release: marks at and after this one will not be used again. */
+FKV_MUST_CHECK fkv_status fkv_txn_mark(fkv_txn *txn, uint64_t *out);
+void fkv_txn_rollback_to(fkv_txn *txn, uint64_t mark);
+void fkv_txn_release(fkv_txn *txn, uint64_t mark);
+
+/* Do everything of a commit that can fail: log, space, memory, and the fsync if FKV_SYNC. Prepared
+** is not committed: nobody else sees it, and unless fkv_txn_commit follows it is undone, also by a
+** crash. It may be called again, and more writes may follow it. Nothing to do for an empty batch. */
+FKV_MUST_CHECK fkv_status fkv_txn_prepare(fkv_txn *txn, fkv_durability durability);
+
+/* Make the prepared writes visible to all, and the transaction idle. Cannot fail. REQUIRES:
+** prepared with no write since. */
+void fkv_txn_commit(fkv_txn *txn);
+
+/* Forget the writes, prepared or not. Cannot fail. No-op when idle. */
+void fkv_txn_rollback(fkv_txn *txn);
+
+/* Number of writes in the batch that are not rolled back. */
+uint64_t fkv_txn_writes(const fkv_txn *txn);
+
+/* -- reading -------------------------------------------------------------------------------- */
+
+/* The store as of now, without anybody's uncommitted writes. Cheap (no copy, no I/O); keeps alive
+** the files and memtables it needs. Any thread may release it. */
+FKV_MUST_CHECK fkv_status fkv_snapshot_new(fkv_store *store, fkv_snapshot **out);
+void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
+
+/* Has anything been committed since this snapshot was taken? About a nanosecond. */
+int fkv_snapshot_stale(const fkv_snapshot *snapshot);
+
+/* A pinned read result: valid until fkv_value_release, whatever happens to the store. A zeroed one
+** may be released. Pins from an active transaction's own writes hold until that transaction ends. */
+typedef struct fkv_value {
+    fkv_slice value;
+    int64_t expires_ms; /* 0 = never */
+    void *pin;
+} fkv_value;
+
+/* Read one key as of snapshot, under txn's own writes when txn is not NULL and active. FKV_NOTFOUND
+** (without a text) when absent, deleted or expired. */
+FKV_MUST_CHECK fkv_status fkv_get(fkv_snapshot *snapshot, fkv_txn *txn, fkv_slice key,
+                                  fkv_value *out);
+void fkv_value_release(fkv_value *value);
+
+/* An ordered walk over the same view. The cursor keeps the snapshot (by reference) and the writes
+** that txn had at this moment: what the transaction writes, rolls back or commits afterwards does
+** not disturb it. txn may be NULL. Costs no I/O until it is positioned. */
+FKV_MUST_CHECK fkv_status fkv_cursor_new(fkv_snapshot *snapshot, fkv_txn *txn, fkv_cursor **out);
+void fkv_cursor_free(fkv_cursor *cursor); /* NULL is fine */
+
+/* Walk only keys in [from, to); an empty `from` is the beginning, to.data == NULL the end. The
+** bytes are copied. Leaves the cursor on nothing. */
+FKV_MUST_CHECK fkv_status fkv_cursor_bounds(fkv_cursor *cursor, fkv_slice from, fkv_slice to);
+
+/* Move. After each: fkv_cursor_valid, and if not, fkv_cursor_status (FKV_OK = no such row). */
+void fkv_cursor_first(fkv_cursor *cursor);
+void fkv_cursor_last(fkv_cursor *cursor);
+void fkv_cursor_seek(fkv_cursor *cursor, fkv_slice key); /* first row at or after key */
+void fkv_cursor_next(fkv_cursor *cursor);                /* REQUIRES: valid */
+void fkv_cursor_prev(fkv_cursor *cursor);                /* REQUIRES: valid */
+int fkv_cursor_valid(const fkv_cursor *cursor);
+fkv_status fkv_cursor_status(const fkv_cursor *cursor);
+
+/* REQUIRES (all three): valid. Slices hold until the cursor moves or is freed. */
+fkv_slice fkv_cursor_key(const fkv_cursor *cursor);
+fkv_slice fkv_cursor_value(const fkv_cursor *cursor);
+int64_t fkv_cursor_expires_ms(const fkv_cursor *cursor); /* 0 = never */
+
+/* Roughly how many rows and bytes [from, to) holds (bounds as fkv_cursor_bounds). Reads no data
+** blocks; may open tables. Never fails: an unreadable part counts as nothing. */
+void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows,
+                  uint64_t *bytes);
+
+/* -- upkeep --------------------------------------------------------------------------------- */
+
+/* Write the memtable to a table and wait for it. */
+FKV_MUST_CHECK fkv_status fkv_flush(fkv_store *store);
+
+/* Flush, then merge all tables that overlap [from, to) down to the last level, and wait. */
+FKV_MUST_CHECK fkv_status fkv_compact(fkv_store *store, fkv_slice from, fkv_slice to);
+
+/* Make every commit so far durable. */
+FKV_MUST_CHECK fkv_status fkv_sync(fkv_store *store);
+
+/* Wait until no flush or compaction is due. */
+FKV_MUST_CHECK fkv_status fkv_settle(fkv_store *store);
+
+/* Verify every checksum, the order of keys and the shape of levels. FKV_CORRUPT with file and
+** offset at the first damage. */
+FKV_MUST_CHECK fkv_status fkv_verify(fkv_store *store);
+
+#define FKV_LEVELS 7
+
+typedef struct fkv_stats {
+    uint64_t memtable_bytes, memtable_entries; /* the one being written */
+    uint64_t immutable_memtables, immutable_entries;
+    uint64_t level_files[FKV_LEVELS], level_bytes[FKV_LEVELS], level_entries[FKV_LEVELS];
+    uint64_t last_sequence; /* writes committed in the store's life */
+    uint64_t log_bytes;     /* log that an open would replay now */
+    uint64_t log_replayed;  /* records replayed when this store was opened */
+    uint64_t cache_hits, cache_misses, cache_bytes, cache_capacity;
+    uint64_t bytes_put;       /* keys and values committed since open */
+    uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written since open */
+    uint64_t flushes, compactions;
+    uint64_t stall_us; /* time commits were held back since open */
+    uint64_t gets, seeks, rows_read; /* since open; rows_read counts rows cursors returned */
+    uint64_t entries_skipped;        /* shadowed, deleted or expired entries cursors passed over */
+} fkv_stats;
+
+void fkv_stats_read(fkv_store *store, fkv_stats *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* FASTKV_H */

@@ -1,0 +1,39 @@
+/*
+** filename.h -- the names in a store's directory.
+**
+**   manifest        which tables make up the store (replaced atomically)
+**   manifest.tmp    its next version, while being written
+**   lock            byte-range locks; its text says who holds the store
+**   NNNNNN.sst      a sorted table
+**   NNNNNN.wal      a log segment
+**
+** Numbers are decimal, six digits or more, from one counter for both kinds and never reused.
+** Any other name is somebody else's file: reported, never touched.
+*/
+#ifndef FKV_IO_FILENAME_H
+#define FKV_IO_FILENAME_H
+
+#include "base/status.h"
+
+#define FILENAME_MANIFEST "manifest"
+#define FILENAME_MANIFEST_TMP "manifest.tmp"
+#define FILENAME_LOCK "lock"
+#define FILENAME_BYTES_MAX 32
+
+typedef enum file_kind {
+    FILE_OTHER = 0,
+    FILE_MANIFEST,
+    FILE_MANIFEST_TMP,
+    FILE_LOCK,
+    FILE_TABLE,
+    FILE_WAL
+} file_kind;
+
+void filename_table(uint64_t number, char out[FILENAME_BYTES_MAX]);
+void filename_wal(uint64_t number, char out[FILENAME_BYTES_MAX]);
+
+/* What a name stands for; *number is set for tables and logs, else 0. Only the exact spelling that
+** the functions above produce is recognised. */
+file_kind filename_parse(const char *name, uint64_t *number);
+
+#endif

@@ -1,0 +1,88 @@
+#include "mem/memtable.h"
+
+#include <assert.h>
+
+#include "base/alloc.h"
+
+fkv_status memtable_new(fkv_env *env, size_t full_bytes, uint64_t base_seq, memtable **out)
+{
+    memtable *m = alloc_zero(sizeof *m);
+    fkv_status rc;
+
+    *out = NULL;
+    if (!m) return FKV_RAISE(FKV_NOMEM);
+    /* Not full means used < full_bytes; a batch adds at most full_bytes of records and nodes; and
+    ** nodes may be owed from before: 96 a record against at least 64 used (24 of record, 40 of
+    ** node), so less than 2 * full_bytes. Pages that are never touched cost nothing. */
+    rc = memtree_init(&m->tree, env, full_bytes * 4 + 65536, NULL);
+    if (rc) {
+        alloc_free(m);
+        return rc;
+    }
+    atomic_init(&m->refs, 1);
+    m->base_seq = m->last_seq = base_seq;
+    m->full_bytes = full_bytes;
+    *out = m;
+    return FKV_OK;
+}
+
+void memtable_ref(memtable *m)
+{
+    atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
+}
+
+void memtable_unref(memtable *m)
+{
+    if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1) return;
+    memtree_release(&m->tree);
+    alloc_free(m);
+}
+
+int memtable_full(const memtable *m)
+{
+    return memtree_used(&m->tree) >= m->full_bytes ||
+           memtree_ranges(&m->tree) >= MEMTABLE_RANGES_MAX ||
+           m->last_seq - m->base_seq > UINT32_MAX / 2;
+}
+
+void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq)
+{
+    uint32_t ref = memtree_alloc(&m->tree, size);
+    uint32_t end = ref + (uint32_t)(size / MEM_UNIT);
+    uint64_t count = 0;
+
+    assert(memtree_used(&m->tree) <= m->tree.capacity);
+    memcpy(memtree_at(&m->tree, ref), payload, size);
+    while (ref < end) {
+        mem_record *r = memtree_at(&m->tree, ref);
+        entry_kind kind = mem_record_kind(r);
+        r->seq = (uint32_t)(first_seq + count - m->base_seq);
+        count++;
+        if (kind != ENTRY_NEW_SPACE) memtree_link(&m->tree, ref);
+        ref += (uint32_t)(mem_record_bytes(kind, r->key_kind >> 3, r->value_size) / MEM_UNIT);
+    }
+    m->record_bytes += size;
+    m->last_seq = first_seq + count - 1;
+    atomic_fetch_add_explicit(&m->records, count, memory_order_relaxed);
+}
+
+int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count)
+{
+    size_t at = 0;
+    uint32_t seen = 0;
+
+    while (at < size) {
+        mem_record r;
+        size_t bytes;
+        if (size - at < sizeof r) return 0;
+        memcpy(&r, payload + at, sizeof r);
+        entry_kind kind = mem_record_kind(&r);
+        if (kind < ENTRY_PUT || kind > ENTRY_NEW_SPACE) return 0;
+        if (kind == ENTRY_NEW_SPACE && r.key_kind >> 3 != 4) return 0;
+        bytes = mem_record_bytes(kind, r.key_kind >> 3, r.value_size); /* < 2^33: no overflow */
+        if (bytes > size - at) return 0;
+        at += bytes;
+        seen++;
+    }
+    return seen == count;
+}

@@ -1,0 +1,50 @@
+/*
+** memtable.h -- the committed writes that are in the log and not yet in a table.
+**
+** A memtable holds only what the log holds, so it never needs undo. One writer (the holder of the
+** store's writer lock) applies; readers are lock-free. Counted by reference; any thread.
+*/
+#ifndef FKV_MEM_MEMTABLE_H
+#define FKV_MEM_MEMTABLE_H
+
+#include "mem/memtree.h"
+
+typedef struct memtable {
+    memtree tree;
+    _Atomic uint32_t refs;
+    uint64_t base_seq;          /* records hold sequences relative to this */
+    uint64_t last_seq;          /* highest applied; the writer's own until sealed */
+    uint64_t first_log;         /* oldest log segment with records of this memtable */
+    uint64_t generation;        /* counts up with every memtable of the store */
+    size_t record_bytes;        /* applied so far */
+    _Atomic uint64_t records;   /* applied so far */
+    size_t full_bytes;          /* seal it when this much of the arena is used */
+} memtable;
+
+enum { MEMTABLE_RANGES_MAX = 128 }; /* seal at this many range tombstones: reads walk them all */
+
+/* A batch accepted by batch_fits(capacity = full_bytes) always fits a memtable of this size that
+** is not full. */
+FKV_MUST_CHECK fkv_status memtable_new(fkv_env *env, size_t full_bytes, uint64_t base_seq,
+                                       memtable **out);
+void memtable_ref(memtable *m);
+void memtable_unref(memtable *m); /* NULL is fine */
+
+/* Time to seal it? */
+int memtable_full(const memtable *m);
+
+/* Add `size` bytes of records (a log payload, checked by memtable_payload_check); the first gets
+** sequence first_seq, the others follow. Cannot fail. REQUIRES: not full. */
+void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq);
+
+/* Is `payload` a run of well-formed records, `count` of them? For bytes that come from a file. */
+int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count);
+
+/* What a reader at store sequence `seq` sees of it. */
+static inline mem_view memtable_view(const memtable *m, uint64_t seq)
+{
+    uint64_t limit = seq > m->base_seq ? seq - m->base_seq : 0;
+    return (mem_view){limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit, 0, NULL};
+}
+
+#endif

@@ -1,0 +1,216 @@
+/*
+** store.h -- the open store, seen from inside store/.
+**
+** Who may touch what
+**   mu            guards every field marked "mu"; held for moments only, never across I/O.
+**   the writer    (the transaction that holds the writer lock) owns the fields marked "writer":
+**                 the log's tail, the active memtable, last_seq.
+**   the installer (whoever has set `installing`) may change the version: one at a time, so that the
+**                 manifest on disk and the version in memory move together. It does its I/O with mu
+**                 released.
+** Order of locks: the process-wide lock of the env (registry), then mu, then table_home.mutex.
+*/
+#ifndef FKV_STORE_STORE_H
+#define FKV_STORE_STORE_H
+
+#include <stdatomic.h>
+
+#include "compact/compact.h"
+#include "mem/batch.h"
+#include "mem/memtable.h"
+#include "version/manifest.h"
+#include "wal/wal.h"
+
+/* What a reader needs, in one pinned piece: immutable, counted by reference. (The name is
+** RocksDB's.) */
+typedef struct superversion {
+    _Atomic uint32_t refs;
+    memtable *active;
+    memtable **sealed; /* newest first; not yet in a table */
+    size_t sealed_count;
+    version *tables;
+} superversion;
+
+/* A segment of the log that is still needed. */
+typedef struct log_entry {
+    uint64_t number, start_lsn;
+    wal_segment *segment; /* open for syncing and appending; NULL: from before this open */
+    int synced;           /* all of it is durable */
+} log_entry;
+
+typedef struct store_counters {
+    _Atomic uint64_t bytes_put, bytes_logged, bytes_flushed, bytes_compacted;
+    _Atomic uint64_t flushes, compactions, stall_us, gets, seeks, rows_read, skipped;
+} store_counters;
+
+struct fkv_store {
+    fkv_env *env;
+    fkv_env *own_env;       /* a memory env to be freed with the store, or NULL */
+    fkv_options options;    /* defaults filled in */
+    pick_options pick;
+    table_options table;
+    char *path;
+    env_dir *dir;
+    env_file *lock;
+    env_identity identity;
+    uint32_t opens;         /* registry lock */
+    fkv_store *next_open;   /* registry lock */
+    int fresh;              /* created here and nothing prepared yet: leaves no trace; writer */
+
+    env_mutex *mu;
+    env_cond *changed;      /* anything below changed */
+    table_home home;
+
+    manifest man;           /* mu; as last saved, but next_number and next_space are live */
+    superversion *current;  /* mu */
+    _Atomic uint64_t epoch; /* counts changes of current */
+    _Atomic uint64_t visible_seq; /* what new snapshots see */
+    int installing;         /* mu */
+
+    fkv_txn *writer;        /* mu; holds the writer lock */
+    uint64_t last_seq;      /* writer */
+    wal_segment *log;       /* writer; NULL until the first write */
+    uint64_t log_end;       /* writer; where the log ends while `log` is NULL */
+    log_entry *logs;        /* mu; oldest first; the last one is `log` */
+    size_t log_count, log_capacity;
+    _Atomic uint64_t durable_lsn;
+    _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
+    uint64_t replayed;      /* records replayed at open */
+
+    /* background: mu */
+    env_thread *flusher, *compactor, *syncer;
+    int stopping;
+    int compact_idle;       /* the compactor found nothing to do for the current version */
+    uint64_t unsynced_since_us; /* first unsynced background commit; 0 = none */
+    uint64_t flush_total;   /* of the flush going on: bytes to write, for pacing */
+    _Atomic uint64_t flush_done;
+    _Atomic uint64_t flush_rate;   /* bytes per second, smoothed */
+    _Atomic uint64_t compact_rate;
+    _Atomic uint64_t debt;  /* pick_debt of current->tables */
+    _Atomic uint32_t level0_files;
+    _Atomic uint32_t sealed_memtables;
+
+    /* A failed fsync is final: no writes until the store is opened anew. mu; poisoned is also read
+    ** without it. */
+    _Atomic int poisoned;
+    char poison_text[256];
+    fkv_status trouble;     /* last failure of background work, e.g. FKV_FULL; retried; mu */
+    char trouble_text[256];
+
+    store_counters counters;
+};
+
+enum {
+    SEALED_MAX = 2,         /* writers wait when this many memtables are waiting to be flushed */
+    CLOSE_FLUSH_BYTES = 256 << 10 /* a last close flushes a memtable larger than this */
+};
+
+struct fkv_snapshot {
+    _Atomic uint32_t refs;
+    fkv_store *store;
+    superversion *view;
+    uint64_t seq, epoch;
+};
+
+/* -- superversion.c -- */
+FKV_MUST_CHECK fkv_status superversion_new(memtable *active, memtable *const *sealed,
+                                           size_t sealed_count, version *tables,
+                                           superversion **out); /* takes references */
+void superversion_ref(superversion *v);
+void superversion_unref(superversion *v); /* NULL is fine */
+superversion *store_current(fkv_store *s); /* referenced; takes mu */
+void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
+
+/* -- recover.c -- */
+FKV_MUST_CHECK fkv_status store_recover(fkv_store *s);
+/* Remove files that no manifest and no log names: left by a crash. */
+FKV_MUST_CHECK fkv_status store_remove_orphans(fkv_store *s);
+
+/* -- logs.c: the log's segments -- */
+FKV_MUST_CHECK fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn,
+                                        wal_segment *segment);
+/* A new tail segment beginning at log_end. Writer only. */
+FKV_MUST_CHECK fkv_status store_start_log(fkv_store *s);
+/* Before the first write of this open: directory in order, manifest says "not closed", log open. */
+FKV_MUST_CHECK fkv_status store_ensure_log(fkv_store *s);
+/* Sync all segments up to the end of the log as it is now. Poisons on failure. */
+FKV_MUST_CHECK fkv_status store_sync_log(fkv_store *s);
+uint64_t store_log_end(const fkv_store *s); /* writer */
+/* Remove segments below lsn. After a durable manifest said so. */
+void store_retire_logs(fkv_store *s, uint64_t lsn);
+
+/* -- install.c -- */
+/* Become the installer; waits. mu held. */
+void store_begin_install(fkv_store *s);
+void store_end_install(fkv_store *s); /* mu held */
+/* Save a manifest for `tables`. Installer, mu not held. drop: a sealed memtable whose rows are in
+** `tables` now, or NULL. */
+FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
+                                              uint64_t clean_lsn, int *maybe_new);
+/* Make an edit: manifest, version, superversion, files. Takes the install right itself. */
+FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed);
+void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
+uint64_t store_new_number(void *store); /* any thread */
+
+/* -- background.c -- */
+void store_poison(fkv_store *s, fkv_status status);
+FKV_MUST_CHECK fkv_status store_check_writable(fkv_store *s);
+/* Seal the active memtable: a new one and a new log segment. Waits for room. Writer only. */
+FKV_MUST_CHECK fkv_status store_rotate(fkv_store *s);
+/* Hold a commit of `bytes` back in proportion to the debt. Writer only. */
+void store_throttle(fkv_store *s, uint64_t bytes);
+FKV_MUST_CHECK fkv_status store_start_threads(fkv_store *s, int with_syncer);
+void store_stop_threads(fkv_store *s);
+/* Flush the oldest sealed memtable, if any: 1 in *did. */
+FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int *did);
+/* Run the most urgent compaction, if any. */
+FKV_MUST_CHECK fkv_status store_compact_one(fkv_store *s, int *did);
+/* Everything that is due, in the calling thread (inline_background). */
+void store_maintain(fkv_store *s);
+void store_compact_context(fkv_store *s, compact_context *out, int flushing);
+
+/* -- txn.c, spill.c -- */
+typedef struct txn_run { /* a spilled part of the batch */
+    uint64_t from, to;   /* positions (from, to] */
+    version *all;        /* level 0: the files of this run and those before */
+} txn_run;
+
+struct fkv_txn {
+    fkv_store *store;
+    batch *writes;
+    int active;
+    int prepared;          /* nothing written since the last prepare */
+    int logged;            /* a PREPARE of this transaction is in the log, undecided */
+    int logged_sync;       /* … and it is durable */
+    uint64_t logged_lsn;
+    uint64_t logged_first_seq;
+    uint32_t logged_count;
+    superversion *ready;   /* with runs: what commit publishes; the install right is held */
+    uint64_t spilled;      /* positions in runs */
+    txn_run *runs;
+    size_t run_count, run_capacity;
+    uint64_t *marks;       /* open marks, ascending */
+    size_t mark_count, mark_capacity;
+};
+
+static inline uint64_t txn_position(const fkv_txn *t)
+{
+    return t->spilled + t->writes->count;
+}
+
+FKV_MUST_CHECK fkv_status txn_spill(fkv_txn *t);
+void txn_drop_runs(fkv_txn *t, uint64_t after); /* those with writes after this position */
+static inline version *txn_runs_version(const fkv_txn *t)
+{
+    return t->run_count ? t->runs[t->run_count - 1].all : NULL;
+}
+
+/* Is a row that expires at this moment still there? */
+int store_alive(const fkv_store *s, uint8_t kind, int64_t expires_ms);
+
+static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+#endif

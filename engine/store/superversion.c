@@ -1,0 +1,95 @@
+#include "base/alloc.h"
+#include "store/store.h"
+
+fkv_status superversion_new(memtable *active, memtable *const *sealed, size_t sealed_count,
+                            version *tables, superversion **out)
+{
+    superversion *v = alloc_zero(sizeof *v + sealed_count * sizeof *sealed);
+
+    *out = NULL;
+    if (!v) return FKV_RAISE(FKV_NOMEM);
+    atomic_init(&v->refs, 1);
+    v->active = active;
+    v->sealed = (memtable **)(void *)(v + 1);
+    v->sealed_count = sealed_count;
+    v->tables = tables;
+    memtable_ref(active);
+    for (size_t i = 0; i < sealed_count; i++) {
+        v->sealed[i] = sealed[i];
+        memtable_ref(sealed[i]);
+    }
+    version_ref(tables);
+    *out = v;
+    return FKV_OK;
+}
+
+void superversion_ref(superversion *v)
+{
+    atomic_fetch_add_explicit(&v->refs, 1, memory_order_relaxed);
+}
+
+void superversion_unref(superversion *v)
+{
+    if (!v || atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) > 1) return;
+    memtable_unref(v->active);
+    for (size_t i = 0; i < v->sealed_count; i++) memtable_unref(v->sealed[i]);
+    version_unref(v->tables);
+    alloc_free(v);
+}
+
+superversion *store_current(fkv_store *s)
+{
+    superversion *v;
+
+    s->env->mutex_lock(s->env, s->mu);
+    v = s->current;
+    superversion_ref(v);
+    s->env->mutex_unlock(s->env, s->mu);
+    return v;
+}
+
+void store_publish(fkv_store *s, superversion *next)
+{
+    superversion *old = s->current;
+
+    s->current = next;
+    atomic_fetch_add(&s->epoch, 1);
+    store_note_shape(s, next->tables);
+    atomic_store(&s->sealed_memtables, (uint32_t)next->sealed_count);
+    s->compact_idle = 0;
+    s->env->cond_wake_all(s->env, s->changed);
+    superversion_unref(old); /* may remove files: cheap, and nothing here waits for them */
+}
+
+fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
+{
+    fkv_snapshot *snap = alloc_bytes(sizeof *snap);
+
+    *out = NULL;
+    if (!snap) return FKV_RAISE(FKV_NOMEM);
+    atomic_init(&snap->refs, 1);
+    snap->store = s;
+    /* The sequence before the pieces: every write at or below it is in what is pinned after. */
+    snap->seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
+    s->env->mutex_lock(s->env, s->mu);
+    snap->view = s->current;
+    superversion_ref(snap->view);
+    snap->epoch = atomic_load(&s->epoch);
+    s->env->mutex_unlock(s->env, s->mu);
+    *out = snap;
+    return FKV_OK;
+}
+
+void fkv_snapshot_release(fkv_snapshot *snap)
+{
+    if (!snap || atomic_fetch_sub_explicit(&snap->refs, 1, memory_order_acq_rel) > 1) return;
+    superversion_unref(snap->view);
+    alloc_free(snap);
+}
+
+int fkv_snapshot_stale(const fkv_snapshot *snap)
+{
+    const fkv_store *s = snap->store;
+    return atomic_load_explicit(&s->visible_seq, memory_order_acquire) != snap->seq ||
+           atomic_load_explicit(&s->epoch, memory_order_acquire) != snap->epoch;
+}

@@ -1,0 +1,136 @@
+/*
+** table.h -- the sorted table: an immutable file of entries in key order.
+**
+** One version of a key per table and no sequence numbers: a table is older or newer as a whole
+** (ARCHITECTURE.md, "Age instead of sequence numbers"). A range tombstone in a table hides entries
+** of older tables only, never of its own. The bytes are described in FORMAT.md, "Table file".
+*/
+#ifndef FKV_TABLE_TABLE_H
+#define FKV_TABLE_TABLE_H
+
+#include "base/buf.h"
+#include "base/iter.h"
+#include "io/env.h"
+
+/* Codecs; part of the file format: never renumber. Tag of every block. */
+typedef enum codec_id { CODEC_NONE = 0, CODEC_ZLIB = 1, CODEC_LZ4 = 2, CODEC_ZSTD = 3 } codec_id;
+
+/* Is this codec built in? */
+int codec_available(codec_id id);
+const char *codec_name(codec_id id); /* "none", "zlib", "lz4", "zstd" */
+
+/* -- block cache ---------------------------------------------------------------------------- */
+
+/* Uncompressed blocks shared by all tables of a store: (file id, offset) -> block, least recently
+** used first out, several locked shards. Blocks are counted by reference, so one that a reader
+** holds survives its eviction. Thread-safe. */
+typedef struct block_cache block_cache;
+
+typedef struct cache_stats {
+    uint64_t hits, misses, bytes, capacity;
+} cache_stats;
+
+FKV_MUST_CHECK fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **out);
+void block_cache_free(block_cache *cache); /* NULL is fine; no block may be held */
+void block_cache_resize(block_cache *cache, size_t capacity_bytes);
+void block_cache_stats(block_cache *cache, cache_stats *out);
+
+/* -- building ------------------------------------------------------------------------------- */
+
+typedef struct table_options {
+    uint32_t block_bytes;      /* target size of an uncompressed data block; default 4096 */
+    uint32_t restart_interval; /* entries between whole keys; default 16 */
+    uint32_t bloom_bits;       /* filter bits per key; 0 = no filter; default 10 */
+    codec_id codec;            /* for data blocks; a block that does not shrink by 1/8 stays plain */
+    int codec_level;           /* 0 = the codec's default */
+} table_options;
+
+void table_options_default(table_options *out);
+
+/* What the manifest remembers of a table. Keys are owned (malloc'ed with the struct's buf). */
+typedef struct table_summary {
+    uint64_t file_bytes;
+    uint64_t unique_id;    /* random; also in the footer and in every block's checksum */
+    uint64_t entries;      /* point entries of all kinds */
+    uint64_t deletions;    /* of these: ENTRY_DELETE */
+    uint64_t expiring;     /* of these: ENTRY_PUT_EXPIRES */
+    uint64_t ranges;       /* range tombstones */
+    uint64_t raw_bytes;    /* key + value bytes of all entries */
+    buf smallest, largest; /* bounds over entries and range tombstones */
+    uint8_t largest_open;  /* largest is a range tombstone's end: the key itself is not inside */
+} table_summary;
+
+void table_summary_release(table_summary *s);
+
+typedef struct table_builder table_builder;
+
+/* Start a table in `file` (empty, open for writing, borrowed). The builder picks unique_id from
+** env->random. */
+FKV_MUST_CHECK fkv_status table_builder_new(fkv_env *env, env_file *file, const table_options *opt,
+                                            table_builder **out);
+
+/* Add an entry; keys strictly ascending. Errors are sticky. kind: PUT, DELETE or PUT_EXPIRES. */
+FKV_MUST_CHECK fkv_status table_builder_add(table_builder *b, entry_kind kind, fkv_slice key,
+                                            fkv_slice value, int64_t expires_ms);
+
+/* Add a range tombstone [from, to), from < to; disjoint and ascending among themselves; at any
+** time before finish. */
+FKV_MUST_CHECK fkv_status table_builder_add_range(table_builder *b, fkv_slice from, fkv_slice to);
+
+/* Bytes the file would have if finished now, roughly. */
+uint64_t table_builder_bytes(const table_builder *b);
+uint64_t table_builder_entries(const table_builder *b);
+
+/* Write index, filter, ranges and footer, and sync the file. *out is owned by the caller from
+** then on. REQUIRES: at least one entry or range. */
+FKV_MUST_CHECK fkv_status table_builder_finish(table_builder *b, table_summary *out);
+void table_builder_free(table_builder *b); /* NULL is fine; finished or not */
+
+/* -- reading -------------------------------------------------------------------------------- */
+
+typedef struct table table;
+
+/* Open a table over `file`, which it owns from then on (also on failure). name is used in error
+** texts. unique_id and file_bytes are the manifest's: a file that disagrees is FKV_CORRUPT. Reads
+** footer, index, filter and ranges; they stay in memory until table_free. cache may be NULL (each
+** read then brings its own block). */
+FKV_MUST_CHECK fkv_status table_open(fkv_env *env, env_file *file, const char *name,
+                                     uint64_t unique_id, uint64_t file_bytes, block_cache *cache,
+                                     table **out);
+void table_free(table *t); /* NULL is fine; no iterator or value may be left */
+
+/* Bytes of memory the open table keeps (index, filter, ranges). */
+size_t table_memory(const table *t);
+
+/* A pinned point-read result: slices hold until table_value_release. */
+typedef struct table_value {
+    fkv_slice value;
+    int64_t expires_ms;
+    uint8_t kind;  /* ENTRY_PUT, ENTRY_DELETE, ENTRY_PUT_EXPIRES */
+    void *pin;     /* the block, or NULL */
+} table_value;
+
+/* Find key: FKV_OK and *out, or FKV_NOTFOUND (not raised), or an error. hash is
+** hash64(key, 0), computed once by the caller for all tables. */
+FKV_MUST_CHECK fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out);
+void table_value_release(table_value *v); /* zeroed is fine; twice is fine */
+
+/* Does a range tombstone of this table hold key? As iter_ops.covers; cannot fail. */
+int table_covers(const table *t, fkv_slice key, fkv_slice *from, fkv_slice *to);
+
+/* Range tombstone i (0 .. count-1), ascending. */
+uint64_t table_range_count(const table *t);
+void table_range_at(const table *t, uint64_t i, fkv_slice *from, fkv_slice *to);
+
+/* An iterator over the entries (range tombstones through covers). The table must outlive it.
+** `once`: the reader comes through a single time (compaction): blocks bypass the cache and are read
+** ahead in larger pieces. */
+FKV_MUST_CHECK fkv_status table_iter_new(table *t, int once, iter **out);
+
+/* Estimate of how many of the table's data bytes lie before key (0 .. data bytes). */
+uint64_t table_offset_of(const table *t, fkv_slice key);
+
+/* Verify every block's checksum, key order, bounds and that the filter admits every key. */
+FKV_MUST_CHECK fkv_status table_verify(table *t);
+
+#endif

@@ -1,0 +1,225 @@
+#include "version/manifest.h"
+
+#include "base/alloc.h"
+#include "base/checksum.h"
+#include "base/coding.h"
+#include "io/filename.h"
+
+#define MANIFEST_MAGIC 0x4d564b46u /* "FKVM" */
+#define MANIFEST_VERSION 1u
+#define MANIFEST_BYTES_MAX (64u << 20)
+enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, crc of all but itself */
+
+void manifest_put_file(buf *out, int level, const file_meta *f)
+{
+    const table_summary *s = &f->summary;
+
+    buf_append_u8(out, (uint8_t)level);
+    buf_append_u8(out, s->largest_open);
+    buf_append_varint(out, f->number);
+    buf_append_u64(out, s->unique_id);
+    buf_append_varint(out, f->max_seq);
+    buf_append_varint(out, s->file_bytes);
+    buf_append_varint(out, s->entries);
+    buf_append_varint(out, s->deletions);
+    buf_append_varint(out, s->expiring);
+    buf_append_varint(out, s->ranges);
+    buf_append_varint(out, s->raw_bytes);
+    buf_append_slice(out, file_smallest(f));
+    buf_append_slice(out, file_largest(f));
+}
+
+static const uint8_t *get_key(const uint8_t *p, const uint8_t *end, buf *out)
+{
+    uint64_t size;
+
+    p = get_varint64(p, end, &size);
+    if (!p || size > (uint64_t)(end - p)) return NULL;
+    buf_append(out, p, (size_t)size);
+    return p + size;
+}
+
+static fkv_status bad_manifest(const char *what)
+{
+    return FKV_RAISEF(FKV_CORRUPT, "manifest: %s", what);
+}
+
+fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_home *home,
+                             int *level, file_meta **out)
+{
+    const uint8_t *p = *cursor;
+    table_summary s = {0};
+    uint64_t number = 0, max_seq = 0;
+    uint64_t *fields[] = {&max_seq,     &s.file_bytes, &s.entries,  &s.deletions,
+                          &s.expiring, &s.ranges,     &s.raw_bytes};
+    fkv_status rc = FKV_OK;
+
+    *out = NULL;
+    if (end - p < 2 || p[0] >= FKV_LEVELS || p[1] > 1) return bad_manifest("bad table entry");
+    *level = p[0];
+    s.largest_open = p[1];
+    p = get_varint64(p + 2, end, &number);
+    if (!p || end - p < 8) return bad_manifest("bad table entry");
+    s.unique_id = get_u64(p);
+    p += 8;
+    for (size_t i = 0; p && i < sizeof fields / sizeof fields[0]; i++)
+        p = get_varint64(p, end, fields[i]);
+    if (p) p = get_key(p, end, &s.smallest);
+    if (p) p = get_key(p, end, &s.largest);
+    if (!p) {
+        rc = bad_manifest("bad table entry");
+    } else if (s.smallest.failed || s.largest.failed) {
+        rc = FKV_RAISE(FKV_NOMEM);
+    } else {
+        rc = file_meta_new(home, number, max_seq, &s, out);
+    }
+    table_summary_release(&s);
+    if (!rc) *cursor = p;
+    return rc;
+}
+
+static void encode(buf *out, const manifest *m, const version *v)
+{
+    uint64_t files = 0;
+
+    for (int i = 0; i < FKV_LEVELS; i++) files += v->levels[i].count;
+    buf_append_u32(out, MANIFEST_MAGIC);
+    buf_append_u32(out, MANIFEST_VERSION);
+    buf_append_u32(out, 0); /* size and crc: known at the end */
+    buf_append_u32(out, 0);
+    buf_append(out, m->uuid, sizeof m->uuid);
+    buf_append_u64(out, m->edit);
+    buf_append_u64(out, m->next_number);
+    buf_append_u64(out, m->next_space);
+    buf_append_u64(out, m->last_seq);
+    buf_append_u64(out, m->log_number);
+    buf_append_u64(out, m->log_required);
+    buf_append_u64(out, m->log_lsn);
+    buf_append_u64(out, m->clean_lsn);
+    buf_append_u64(out, (uint64_t)m->clock_ms);
+    buf_append_varint(out, files);
+    for (int i = 0; i < FKV_LEVELS; i++)
+        for (size_t j = 0; j < v->levels[i].count; j++)
+            manifest_put_file(out, i, v->levels[i].files[j]);
+    if (out->failed) return;
+    put_u32(out->data + 8, (uint32_t)(out->size - MANIFEST_HEADER));
+    put_u32(out->data + 12, checksum_update(checksum_at(MANIFEST_MAGIC, 0, out->data, 12),
+                                            out->data + MANIFEST_HEADER,
+                                            out->size - MANIFEST_HEADER));
+}
+
+fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const version *v,
+                         int *maybe_new)
+{
+    buf bytes = {0};
+    env_file *file = NULL;
+    fkv_status rc;
+
+    *maybe_new = 0;
+    encode(&bytes, m, v);
+    rc = buf_status(&bytes);
+    if (rc) goto done;
+    rc = env->file_remove(env, dir, FILENAME_MANIFEST_TMP);
+    if (rc && rc != FKV_NOTFOUND) goto done;
+    rc = env->file_open(env, dir, FILENAME_MANIFEST_TMP, ENV_WRITE | ENV_CREATE | ENV_EXCLUSIVE,
+                        &file);
+    if (rc) goto done;
+    rc = env->file_write(env, file, 0, bytes.data, bytes.size);
+    if (rc) goto done;
+    rc = env->file_sync(env, file);
+    if (rc) goto done;
+    *maybe_new = 1;
+    rc = env->file_rename(env, dir, FILENAME_MANIFEST_TMP, FILENAME_MANIFEST);
+    if (rc) goto done;
+    rc = env->dir_sync(env, dir);
+done:
+    env->file_close(env, file);
+    buf_release(&bytes);
+    return rc;
+}
+
+static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manifest *m,
+                         version_edit *edit)
+{
+    const uint8_t *end = p + size;
+    uint64_t files = 0;
+
+    if (size < 16 + 9 * 8) return bad_manifest("too short");
+    memcpy(m->uuid, p, 16);
+    m->edit = get_u64(p + 16);
+    m->next_number = get_u64(p + 24);
+    m->next_space = (uint32_t)get_u64(p + 32);
+    m->last_seq = get_u64(p + 40);
+    m->log_number = get_u64(p + 48);
+    m->log_required = get_u64(p + 56);
+    m->log_lsn = get_u64(p + 64);
+    m->clean_lsn = get_u64(p + 72);
+    m->clock_ms = (int64_t)get_u64(p + 80);
+    p = get_varint64(p + 88, end, &files);
+    if (!p) return bad_manifest("bad table count");
+    for (uint64_t i = 0; i < files; i++) {
+        file_meta *f = NULL;
+        int level = 0;
+        fkv_status rc = manifest_get_file(&p, end, home, &level, &f);
+        if (!rc) rc = version_edit_add(edit, level, f);
+        file_meta_unref(f);
+        if (rc) return rc;
+    }
+    return p == end ? FKV_OK : bad_manifest("bytes behind the last table");
+}
+
+static fkv_status check_header(const uint8_t *p, size_t size)
+{
+    if (size < MANIFEST_HEADER || get_u32(p) != MANIFEST_MAGIC)
+        return bad_manifest("this is not a fastkv manifest (offset 0)");
+    if (get_u32(p + 12) != checksum_update(checksum_at(MANIFEST_MAGIC, 0, p, 12),
+                                           p + MANIFEST_HEADER, size - MANIFEST_HEADER))
+        return bad_manifest("bad checksum (offset 12)");
+    if (get_u32(p + 4) != MANIFEST_VERSION)
+        return FKV_RAISEF(FKV_UNSUPPORTED, "manifest: format %u is newer than this fastkv",
+                          get_u32(p + 4));
+    if (get_u32(p + 8) != size - MANIFEST_HEADER) return bad_manifest("wrong size (offset 8)");
+    return FKV_OK;
+}
+
+fkv_status manifest_load(fkv_env *env, env_dir *dir, table_home *home, manifest *m, version **out)
+{
+    version_edit edit = {0};
+    version *empty = NULL;
+    env_file *file = NULL;
+    uint8_t *bytes = NULL;
+    uint64_t size = 0;
+    size_t got = 0;
+    fkv_status rc;
+
+    *out = NULL;
+    *m = (manifest){0};
+    rc = env->file_open(env, dir, FILENAME_MANIFEST, ENV_READ, &file);
+    if (rc) goto done;
+    rc = env->file_size(env, file, &size);
+    if (rc) goto done;
+    if (size > MANIFEST_BYTES_MAX) {
+        rc = bad_manifest("impossible size");
+        goto done;
+    }
+    bytes = alloc_bytes((size_t)size);
+    if (!bytes) {
+        rc = FKV_RAISE(FKV_NOMEM);
+        goto done;
+    }
+    rc = env->file_read(env, file, 0, bytes, (size_t)size, &got);
+    if (rc) goto done;
+    rc = check_header(bytes, got);
+    if (rc) goto done;
+    rc = decode(bytes + MANIFEST_HEADER, got - MANIFEST_HEADER, home, m, &edit);
+    if (rc) goto done;
+    rc = version_new_empty(&empty);
+    if (rc) goto done;
+    rc = version_apply(empty, &edit, out);
+done:
+    version_unref(empty);
+    version_edit_release(&edit);
+    alloc_free(bytes);
+    env->file_close(env, file);
+    return rc;
+}

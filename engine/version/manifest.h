@@ -1,0 +1,45 @@
+/*
+** manifest.h -- the one file that says what the store consists of.
+**
+** It is written whole and replaced atomically: new content to "manifest.tmp", sync, rename over
+** "manifest", directory sync. There is no edit log to replay, no torn tail to judge and no pointer
+** file to switch; a byte that is wrong is damage. The price is writing some 100 bytes per table at
+** every flush and compaction, little beside the tables themselves. (git's reftable does the same.)
+** Bytes: FORMAT.md, "Manifest".
+*/
+#ifndef FKV_VERSION_MANIFEST_H
+#define FKV_VERSION_MANIFEST_H
+
+#include "version/version.h"
+
+typedef struct manifest {
+    uint8_t uuid[16];
+    uint64_t edit;        /* counts the manifests written */
+    uint64_t next_number; /* file numbers below this have been used */
+    uint32_t next_space;  /* keyspace ids below this have been used */
+    uint64_t last_seq;    /* highest sequence in any table, at least */
+    uint64_t log_number;   /* log segments with lower numbers are not needed */
+    uint64_t log_required; /* 1: segment log_number exists, or the store is damaged */
+    uint64_t log_lsn;      /* replay begins here */
+    uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
+    int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */
+} manifest;
+
+/* Replace the manifest by m and v. After FKV_OK it is durable. After a failure the old one is in
+** place, or, if *maybe_new is set, the old or the new one: both describe the same rows, and nothing
+** that either names may be removed. */
+FKV_MUST_CHECK fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m,
+                                        const version *v, int *maybe_new);
+
+/* Read it. FKV_NOTFOUND when there is none. */
+FKV_MUST_CHECK fkv_status manifest_load(fkv_env *env, env_dir *dir, table_home *home, manifest *m,
+                                        version **out);
+
+/* One table's line, as in the manifest; also used to name spilled runs in the log. */
+void manifest_put_file(buf *out, int level, const file_meta *f);
+
+/* Read such a line from *p (moved on). FKV_CORRUPT if malformed. */
+FKV_MUST_CHECK fkv_status manifest_get_file(const uint8_t **p, const uint8_t *end,
+                                            table_home *home, int *level, file_meta **out);
+
+#endif

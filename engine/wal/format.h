@@ -1,0 +1,45 @@
+/* format.h -- byte offsets of the log. Normative text: FORMAT.md, "Log segment". */
+#ifndef FKV_WAL_FORMAT_H
+#define FKV_WAL_FORMAT_H
+
+#include "base/checksum.h"
+#include "base/coding.h"
+#include "io/filename.h"
+#include "wal/wal.h"
+
+#define WAL_MAGIC 0x57564b46u /* "FKVW" */
+#define WAL_VERSION 1u
+
+enum { /* segment header */
+    SEG_MAGIC = 0,
+    SEG_VERSION = 4,
+    SEG_NUMBER = 8,
+    SEG_PREVIOUS = 16,
+    SEG_START_LSN = 24,
+    SEG_SALT = 32,
+    SEG_BOOT_ID = 40,
+    SEG_RESERVED = 56,
+    SEG_CRC = 60
+};
+
+enum { /* record header */
+    REC_CRC = 0,
+    REC_SIZE = 4,
+    REC_LSN = 8,
+    REC_DURABLE = 16,
+    REC_FIRST_SEQ = 24,
+    REC_REF = 32,
+    REC_COUNT = 40,
+    REC_TYPE = 44,
+    REC_FLAGS = 45,
+    REC_RESERVED = 46
+};
+
+/* The checksum of a record: salt and LSN say where it belongs. */
+static inline uint32_t wal_record_crc(uint64_t salt, uint64_t lsn, const uint8_t *record,
+                                      size_t bytes)
+{
+    return checksum_at(salt, lsn, record + REC_SIZE, bytes - REC_SIZE);
+}
+
+#endif

@@ -1,0 +1,173 @@
+/*
+** wal_reader.c -- replaying a log segment, and knowing why it ends.
+**
+** A record that fails its checksum is either the tail of a log whose last writes never reached the
+** disk, or bytes that were safely there and have been damaged since. Cutting the log at the second
+** kind would lose acknowledged commits in silence, so the two must be told apart:
+**
+**   1. Every record carries durable_lsn: when it was written, everything below that had been
+**      synced. If a valid record behind the bad place, or before it, claims a durable_lsn beyond
+**      it, the bad bytes had been durable: FKV_CORRUPT.
+**   2. The next segment's start_lsn says where this one ends (limit_lsn). Durable claims found in
+**      later segments are checked by recovery, which knows them all.
+**   3. Otherwise it is a torn tail: the log ends there.
+**
+** Looking for records behind the bad place is cheap: they start at multiples of 8 and each names
+** its own LSN, so one comparison a step rejects nearly everything before a checksum is computed.
+** A record of an earlier file in recycled blocks fails because the checksum has this file's salt.
+*/
+#include "base/alloc.h"
+#include "wal/format.h"
+
+struct wal_reader {
+    uint8_t *bytes;
+    size_t size;
+    wal_segment_info info;
+    uint64_t salt;
+    uint64_t position; /* LSN of the next record */
+    uint64_t durable;
+    char name[FILENAME_BYTES_MAX];
+};
+
+static int all_zero(const uint8_t *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+static fkv_status parse_header(wal_reader *r, uint64_t number)
+{
+    const uint8_t *h = r->bytes;
+
+    if (all_zero(h, r->size)) { /* created, and the power went: nothing was ever in it */
+        r->info.empty = 1;
+        return FKV_OK;
+    }
+    if (r->size < WAL_SEGMENT_HEADER ||
+        get_u32(h + SEG_CRC) != checksum_at(WAL_MAGIC, number, h, SEG_CRC))
+        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header at offset 0", r->name);
+    if (get_u32(h + SEG_MAGIC) != WAL_MAGIC || get_u64(h + SEG_NUMBER) != number)
+        return FKV_RAISEF(FKV_CORRUPT, "%s: not a log segment of this number", r->name);
+    if (get_u32(h + SEG_VERSION) != WAL_VERSION)
+        return FKV_RAISEF(FKV_UNSUPPORTED, "%s: log format %u is newer than this fastkv", r->name,
+                          get_u32(h + SEG_VERSION));
+    r->info.previous = get_u64(h + SEG_PREVIOUS);
+    r->info.start_lsn = get_u64(h + SEG_START_LSN);
+    r->salt = get_u64(h + SEG_SALT);
+    memcpy(r->info.boot_id, h + SEG_BOOT_ID, sizeof r->info.boot_id);
+    return FKV_OK;
+}
+
+fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t number, wal_reader **out)
+{
+    wal_reader *r = alloc_zero(sizeof *r);
+    env_file *file = NULL;
+    uint64_t size = 0;
+    fkv_status rc;
+
+    *out = NULL;
+    if (!r) return FKV_RAISE(FKV_NOMEM);
+    filename_wal(number, r->name);
+    r->info.number = number;
+    rc = env->file_open(env, dir, r->name, ENV_READ | ENV_UNCACHED, &file);
+    if (rc) goto done;
+    rc = env->file_size(env, file, &size);
+    if (rc) goto done;
+    if (size > SIZE_MAX / 2) {
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: impossible size", r->name);
+        goto done;
+    }
+    r->bytes = alloc_bytes((size_t)size);
+    if (!r->bytes) {
+        rc = FKV_RAISE(FKV_NOMEM);
+        goto done;
+    }
+    rc = env->file_read(env, file, 0, r->bytes, (size_t)size, &r->size);
+    if (rc) goto done;
+    rc = parse_header(r, number);
+    r->position = r->info.start_lsn;
+done:
+    env->file_close(env, file);
+    if (rc) {
+        wal_reader_close(r);
+        return rc;
+    }
+    *out = r;
+    return FKV_OK;
+}
+
+void wal_reader_close(wal_reader *r)
+{
+    if (!r) return;
+    alloc_free(r->bytes);
+    alloc_free(r);
+}
+
+const wal_segment_info *wal_reader_info(const wal_reader *r)
+{
+    return &r->info;
+}
+
+uint64_t wal_reader_position(const wal_reader *r)
+{
+    return r->position;
+}
+
+uint64_t wal_reader_durable(const wal_reader *r)
+{
+    return r->durable;
+}
+
+/* Is there a whole, valid record at this LSN? */
+static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint64_t *durable)
+{
+    uint64_t offset = WAL_SEGMENT_HEADER + (lsn - r->info.start_lsn);
+    const uint8_t *p;
+    uint32_t size;
+
+    if (offset > r->size || r->size - offset < WAL_RECORD_HEADER) return 0;
+    p = r->bytes + offset;
+    size = get_u32(p + REC_SIZE);
+    if (get_u64(p + REC_LSN) != lsn || size % 8 != 0 ||
+        size > r->size - offset - WAL_RECORD_HEADER)
+        return 0;
+    if (get_u32(p + REC_CRC) != wal_record_crc(r->salt, lsn, p, WAL_RECORD_HEADER + (size_t)size))
+        return 0;
+    out->type = (wal_type)p[REC_TYPE];
+    out->flags = p[REC_FLAGS];
+    out->count = get_u32(p + REC_COUNT);
+    out->lsn = lsn;
+    out->first_seq = get_u64(p + REC_FIRST_SEQ);
+    out->ref = get_u64(p + REC_REF);
+    out->payload = p + WAL_RECORD_HEADER;
+    out->size = size;
+    *durable = get_u64(p + REC_DURABLE);
+    return out->type >= WAL_PREPARE && out->type <= WAL_ABORT;
+}
+
+/* The bytes at `position` are no record. Had they been durable? */
+static fkv_status judge_end(wal_reader *r)
+{
+    uint64_t bad = r->position;
+    uint64_t last = r->info.start_lsn + (r->size - WAL_SEGMENT_HEADER);
+    wal_record record;
+
+    for (uint64_t lsn = bad + 8; lsn + WAL_RECORD_HEADER <= last; lsn += 8) {
+        uint64_t durable;
+        if (parse_record(r, lsn, &record, &durable) && durable > r->durable) r->durable = durable;
+    }
+    if (r->durable > bad)
+        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log record at offset %llu", r->name,
+                          (unsigned long long)(WAL_SEGMENT_HEADER + (bad - r->info.start_lsn)));
+    return FKV_NOTFOUND;
+}
+
+fkv_status wal_reader_next(wal_reader *r, uint64_t limit_lsn, wal_record *out)
+{
+    uint64_t durable = 0;
+
+    if (r->info.empty || r->position >= limit_lsn) return FKV_NOTFOUND;
+    if (!parse_record(r, r->position, out, &durable)) return judge_end(r);
+    if (durable > r->durable) r->durable = durable;
+    r->position += WAL_RECORD_HEADER + out->size;
+    return FKV_OK;
+}

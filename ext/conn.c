@@ -1,0 +1,212 @@
+/*
+** conn.c -- life of a connection's store
+**
+** Identity. A conn is found by (schema, path). The path is "<database file>-fastkv" as
+** sqlite3_db_filename tells it (the file itself is never opened: that would cancel SQLite's locks),
+** or what path= says. A database without a file has a store in memory, which lives until the
+** sqlite3* is closed, because SQLite may disconnect and reconnect tables at any time (a rolled back
+** DDL statement does) and the rows must survive that.
+**
+** Views. Cursors of one statement must read one snapshot, and nothing tells a virtual table where a
+** statement begins. So: as long as some cursor stands between xFilter and xClose, new cursors get
+** the same view; otherwise the view is renewed if the store has moved on (one comparison). Two
+** events make a new view necessary although cursors are open: this connection's own commit, because
+** its next statement must see it, and the beginning of a write transaction, because what it writes
+** must rest on what was committed last. Cursors that are open keep their own reference.
+*/
+#include "conn.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "cursor.h"
+#include "errmap.h"
+
+SQLITE_EXTENSION_INIT3
+
+/* The store's directory for a schema; *out NULL = in memory. */
+static int store_path(registry *owner, const char *schema, const char *path, char **out)
+{
+    const char *file = sqlite3_db_filename(owner->db, schema);
+
+    *out = NULL;
+    if (!path && (!file || !*file)) return SQLITE_OK;
+    *out = path ? sqlite3_mprintf("%s", path) : sqlite3_mprintf("%s-fastkv", file);
+    return *out ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int same_path(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+static void conn_free(conn *c)
+{
+    for (conn **at = &c->owner->conns; *at; at = &(*at)->next) {
+        if (*at == c) {
+            *at = c->next;
+            break;
+        }
+    }
+    cursor_free_idle(c);
+    view_release(c->current);
+    fkv_txn_free(c->txn);
+    fkv_close(c->store);
+    sqlite3_finalize(c->synchronous);
+    alloc_free(c->marks);
+    sqlite3_free(c->schema);
+    sqlite3_free(c->path);
+    sqlite3_free(c->label);
+    alloc_free(c);
+}
+
+static int conn_new(registry *owner, const char *schema, char *path, conn **out)
+{
+    conn *c = alloc_zero(sizeof *c);
+
+    if (!c) {
+        sqlite3_free(path);
+        return SQLITE_NOMEM;
+    }
+    c->owner = owner;
+    c->path = path;
+    c->schema = sqlite3_mprintf("%s", schema);
+    c->label = sqlite3_mprintf("%s", path ? base_name(path) : "memory");
+    c->wants_level = FKV_NONE + 1;
+    c->next = owner->conns;
+    owner->conns = c;
+    if (!c->schema || !c->label) {
+        conn_free(c);
+        return SQLITE_NOMEM;
+    }
+    *out = c;
+    return SQLITE_OK;
+}
+
+int conn_acquire(registry *owner, const char *schema, const char *path, conn **out)
+{
+    char *wanted;
+    int rc = store_path(owner, schema, path, &wanted);
+
+    *out = NULL;
+    if (rc) return rc;
+    for (conn *c = owner->conns; c; c = c->next) {
+        if (sqlite3_stricmp(c->schema, schema) == 0 && same_path(c->path, wanted)) {
+            sqlite3_free(wanted);
+            c->refs++;
+            *out = c;
+            return SQLITE_OK;
+        }
+    }
+    rc = conn_new(owner, schema, wanted, out);
+    if (rc == SQLITE_OK) (*out)->refs = 1;
+    return rc;
+}
+
+/* Close a conn that nothing needs any more. */
+static void conn_settle(conn *c)
+{
+    if (c->refs || c->in_txn) return;
+    if (c->path) {
+        conn_free(c);
+        return;
+    }
+    /* The statement would keep sqlite3_close() from closing. */
+    sqlite3_finalize(c->synchronous);
+    c->synchronous = NULL;
+}
+
+void conn_release(conn *c)
+{
+    if (!c) return;
+    c->refs--;
+    conn_settle(c);
+}
+
+void conn_free_all(registry *owner)
+{
+    while (owner->conns) conn_free(owner->conns);
+}
+
+int conn_open(conn *c, const options *o, int create, char **error)
+{
+    fkv_options fo = o->store;
+    fkv_status st;
+
+    if (c->store) return SQLITE_OK;
+    fo.create = create;
+    fo.read_only = sqlite3_db_readonly(c->owner->db, c->schema) == 1;
+    st = c->path ? fkv_open(c->path, &fo, &c->store) : fkv_open_memory(&fo, &c->store);
+    if (st == FKV_NOTFOUND) {
+        *error = sqlite3_mprintf(
+            "fastkv: the store \"%s\" that belongs to this database is missing", c->label);
+        return SQLITE_CANTOPEN;
+    }
+    if (st == FKV_OK) {
+        st = fkv_txn_new(c->store, &c->txn);
+        if (st) {
+            fkv_close(c->store);
+            c->store = NULL;
+        }
+    }
+    if (st) *error = errmap_text(st);
+    return errmap_code(st);
+}
+
+void conn_forget(conn *c)
+{
+    cursor_free_idle(c);
+    view_release(c->current);
+    c->current = NULL;
+    fkv_txn_free(c->txn);
+    c->txn = NULL;
+    fkv_close(c->store);
+    c->store = NULL;
+}
+
+void view_release(view *v)
+{
+    if (!v || --v->refs) return;
+    fkv_snapshot_release(v->snapshot);
+    alloc_free(v);
+}
+
+static fkv_status renew_view(conn *c)
+{
+    view *v = alloc_zero(sizeof *v);
+    fkv_status st;
+
+    if (!v) return FKV_NOMEM;
+    v->refs = 1;
+    st = fkv_snapshot_new(c->store, &v->snapshot);
+    if (st) {
+        alloc_free(v);
+        return st;
+    }
+    view_release(c->current);
+    c->current = v;
+    c->refresh = 0;
+    c->epoch++;
+    return FKV_OK;
+}
+
+fkv_status conn_view(conn *c, view **out)
+{
+    *out = NULL;
+    if (!c->current || ((c->refresh || c->positioned == 0) &&
+                        fkv_snapshot_stale(c->current->snapshot))) {
+        fkv_status st = renew_view(c);
+        if (st) return st;
+    }
+    c->refresh = 0;
+    c->current->refs++;
+    *out = c->current;
+    return FKV_OK;
+}

@@ -1,0 +1,109 @@
+/*
+** conn.h -- one database connection's use of one store.
+**
+** All fastkv tables of one schema of one sqlite3* share a conn: it holds the store, the transaction
+** with its savepoints, and the snapshot that the cursors of a statement share. Everything here runs
+** under the connection's mutex. conn.c tells the transaction protocol.
+*/
+#ifndef FASTKV_EXT_CONN_H
+#define FASTKV_EXT_CONN_H
+
+#include "sqlite3ext.h"
+
+#include "fastkv.h"
+#include "options.h"
+
+typedef struct kv_table kv_table;   /* table.h */
+typedef struct kv_cursor kv_cursor; /* cursor.c */
+typedef struct conn conn;
+
+/* One per sqlite3*: the client data of the modules. */
+typedef struct registry {
+    sqlite3 *db;
+    conn *conns;
+    kv_table *tables; /* all that are connected */
+} registry;
+
+/* A snapshot that several cursors hold. */
+typedef struct view {
+    fkv_snapshot *snapshot;
+    unsigned refs;
+} view;
+
+struct conn {
+    conn *next;
+    registry *owner;
+    char *schema;
+    char *path;  /* the store's directory; NULL = in memory */
+    char *label; /* how messages name the store */
+    fkv_store *store;
+    fkv_txn *txn;
+    unsigned refs; /* connected tables */
+
+    /* transaction */
+    uint8_t in_txn;           /* between begin and commit or rollback */
+    uint8_t prepared;         /* and no write since */
+    uint8_t wants_auto;       /* a table that follows PRAGMA synchronous wrote */
+    uint8_t wants_level;      /* strongest fkv_durability asked for by option, FKV_NONE + 1 = none */
+    uint64_t *marks;          /* by savepoint number */
+    int depth;                /* marks in use */
+    int marks_capacity;
+    sqlite3_stmt *synchronous; /* PRAGMA schema.synchronous */
+
+    /* reading */
+    view *current;       /* what cursors get; NULL = none yet */
+    unsigned positioned; /* cursors between xFilter and xClose */
+    uint8_t refresh;     /* take a new view although cursors hold the current one */
+    uint64_t epoch;      /* changes whenever what a reader sees may have changed */
+    kv_cursor *idle;     /* closed cursors to use again */
+    unsigned idle_count;
+};
+
+/* Find or make the conn for a schema (and `path`, NULL = the store beside the schema's file). The
+** store is not opened. SQLITE_OK or SQLITE_NOMEM; *out has one more reference. */
+int conn_acquire(registry *owner, const char *schema, const char *path, conn **out);
+
+/* Drop a reference. The last one closes the store, unless it is in memory (its rows would be gone)
+** or a transaction is open (then the end of that closes it). NULL is fine. */
+void conn_release(conn *c);
+
+/* Free everything; when the sqlite3* goes. */
+void conn_free_all(registry *owner);
+
+/* Make sure that the store is open. SQLITE_OK, or an error with *error set (sqlite3_malloc'ed). */
+int conn_open(conn *c, const options *o, int create, char **error);
+
+/* Replace a store in memory by a new one. REQUIRES: in memory, no transaction, no cursor. */
+void conn_forget(conn *c);
+
+/* -- transactions: called once per table, so each is idempotent ------------------------------- */
+
+/* REQUIRES (conn_begin, conn_writable): open. Waits about a second for another writer. */
+FKV_MUST_CHECK fkv_status conn_begin(conn *c);
+
+/* Called before every write: takes the writer lock if a command gave it up. */
+FKV_MUST_CHECK fkv_status conn_writable(conn *c, durability level);
+
+/* Give up the writer lock if nothing was written, so that an upkeep command may run. */
+void conn_idle(conn *c);
+
+int conn_sync(conn *c, char **error); /* a result code; *error as conn_open */
+void conn_commit(conn *c);
+void conn_rollback(conn *c);
+FKV_MUST_CHECK fkv_status conn_savepoint(conn *c, int n);
+void conn_release_savepoint(conn *c, int n);
+void conn_rollback_to(conn *c, int n);
+
+/* -- reading --------------------------------------------------------------------------------- */
+
+/* The view for a read that starts now, with one more reference. REQUIRES: open. */
+FKV_MUST_CHECK fkv_status conn_view(conn *c, view **out);
+void view_release(view *v); /* NULL is fine */
+
+/* The open transaction if it has something of its own to show, else NULL. */
+static inline fkv_txn *conn_overlay(const conn *c)
+{
+    return c->in_txn && fkv_txn_active(c->txn) && fkv_txn_writes(c->txn) ? c->txn : NULL;
+}
+
+#endif

@@ -1,0 +1,109 @@
+#include "options.h"
+
+#include <string.h>
+
+#include "sqlite3ext.h"
+
+SQLITE_EXTENSION_INIT3
+
+const char *const option_names[OPTION_COUNT] = {"durability", "memory",     "compression",
+                                                "block_size", "bloom_bits", "path"};
+
+static const char known[] = "durability, memory, compression, block_size, bloom_bits, and path in "
+                            "TEMP tables";
+
+/* A word from a list: its index, or -1. */
+static int word_index(const char *value, const char *const *words, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (sqlite3_stricmp(value, words[i]) == 0) return i;
+    }
+    return -1;
+}
+
+/* A byte count: digits and an optional KB, MB, GB (powers of 1024; K, M, G will do). -1 = not one. */
+static int64_t parse_size(const char *p)
+{
+    static const struct {
+        const char *name;
+        unsigned shift;
+    } units[] = {{"", 0},   {"B", 0},   {"K", 10},  {"KB", 10}, {"KiB", 10}, {"M", 20},
+                 {"MB", 20}, {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30}};
+    int64_t n = 0;
+    int digits = 0;
+
+    for (; *p >= '0' && *p <= '9'; p++, digits++) {
+        if (n > ((int64_t)1 << 40)) return -1;
+        n = n * 10 + (*p - '0');
+    }
+    while (*p == ' ') p++;
+    for (size_t i = 0; digits && i < sizeof units / sizeof units[0]; i++) {
+        if (sqlite3_stricmp(p, units[i].name) == 0) return n <= ((int64_t)1 << 50 >> units[i].shift) ? n << units[i].shift : -1;
+    }
+    return -1;
+}
+
+/* Set the field. Returns what would be right, or NULL when the value was. */
+static const char *set_field(options *o, option_id id, const char *value)
+{
+    static const char *const levels[] = {"auto", "sync", "background", "none"};
+    static const char *const codecs[] = {"none", "zlib", "lz4", "zstd"};
+    int64_t n = parse_size(value);
+    int word;
+
+    switch (id) {
+    case OPTION_DURABILITY:
+        word = word_index(value, levels, 4);
+        if (word < 0) return "auto, sync, background or none";
+        o->durability = (durability)word;
+        return NULL;
+    case OPTION_MEMORY:
+        if (n < (1 << 20)) return "a size of at least 1MB, as 268435456 or '256MB'";
+        o->store.memory_bytes = (size_t)n;
+        return NULL;
+    case OPTION_COMPRESSION:
+        word = word_index(value, codecs, 4);
+        if (word < 0) return "none, zlib, lz4 or zstd";
+        o->store.codec = 1 + word;
+        return NULL;
+    case OPTION_BLOCK_SIZE:
+        if (n < 256 || n > (1 << 20)) return "a size between 256 and 1048576";
+        o->store.block_bytes = (uint32_t)n;
+        return NULL;
+    case OPTION_BLOOM_BITS:
+        if (n < 0 || n > 32) return "a number between 0 and 32";
+        o->store.bloom_bits = (uint32_t)n + 1;
+        return NULL;
+    case OPTION_PATH:
+    default:
+        return *value ? NULL : "a directory";
+    }
+}
+
+int options_set(options *o, const char *name, const char *value, char **error)
+{
+    int id = word_index(name, option_names, OPTION_COUNT);
+    const char *right;
+
+    if (id < 0) {
+        *error = sqlite3_mprintf("fastkv: unknown option \"%s\"; known are %s", name, known);
+        return *error ? SQLITE_ERROR : SQLITE_NOMEM;
+    }
+    right = set_field(o, (option_id)id, value);
+    if (right) {
+        *error = sqlite3_mprintf("fastkv: option \"%s\" must be %s, not \"%s\"", option_names[id],
+                                 right, value);
+        return *error ? SQLITE_ERROR : SQLITE_NOMEM;
+    }
+    sqlite3_free(o->given[id]);
+    o->given[id] = sqlite3_mprintf("%s", value);
+    return o->given[id] ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+void options_release(options *o)
+{
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        sqlite3_free(o->given[i]);
+        o->given[i] = NULL;
+    }
+}

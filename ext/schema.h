@@ -1,0 +1,62 @@
+/* schema.h -- what a table was declared as. */
+#ifndef FASTKV_EXT_SCHEMA_H
+#define FASTKV_EXT_SCHEMA_H
+
+#include "affinity.h"
+#include "options.h"
+
+typedef struct column {
+    char *name;
+    char *type;         /* as written; "" = none */
+    char *default_text; /* an SQL literal; NULL = none */
+    affinity affinity;
+    int not_null;       /* key columns always are */
+    int key_index;      /* position in the key; -1 = not in it */
+    int row_index;      /* position in the row value; -1 = in the key */
+} column;
+
+typedef struct schema {
+    char *table;
+    column *columns;
+    int column_count;
+    int *keys; /* columns of the key, in key order */
+    int key_count;
+    int row_count; /* columns outside the key */
+    options options;
+} schema;
+
+/* Names that belong to hidden columns, this version's or a later one's. */
+#define SCHEMA_KEY_COLUMN "fastkv_key"
+#define SCHEMA_ARG_COLUMN "arg"
+
+/* Hidden columns follow the declared ones: the whole key (composite keys only), the command column
+** named as the table, and the command's argument. -1 = there is none. */
+static inline int schema_key_column(const schema *s)
+{
+    return s->key_count > 1 ? s->column_count : -1;
+}
+
+static inline int schema_command_column(const schema *s)
+{
+    return s->column_count + (s->key_count > 1);
+}
+
+static inline int schema_arg_column(const schema *s)
+{
+    return schema_command_column(s) + 1;
+}
+
+/* Read the arguments of CREATE VIRTUAL TABLE table USING fastkv(args…). SQLITE_OK, or SQLITE_ERROR
+** or SQLITE_NOMEM with *error (sqlite3_malloc'ed, may be NULL). *out must be zeroed and is to be
+** released in any case. */
+int schema_parse(schema *out, const char *table, int count, const char *const *args, char **error);
+
+void schema_release(schema *s); /* safe on zeroed memory and twice */
+
+/* The statement for sqlite3_declare_vtab. sqlite3_malloc'ed; NULL = no memory. */
+char *schema_declaration(const schema *s);
+
+/* Would this column name collide with a hidden column of this table? */
+int schema_name_reserved(const char *table, const char *name);
+
+#endif

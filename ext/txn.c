@@ -1,0 +1,185 @@
+/*
+** txn.c -- the transaction protocol between SQLite and a store
+**
+** SQLite calls xBegin, xSavepoint, xSync, xCommit … once for every *table* that takes part; the
+** store has one transaction for all of them. So each function here is idempotent: the first call
+** acts, the others find it done.
+**
+**            conn_begin            conn_sync              conn_commit
+**   idle ---------------> begun ------------> prepared ---------------> idle
+**                           ^  \                 |   \
+**                           |   \  a write       |    \  conn_rollback
+**                           +----\---------------+     +--------------> idle
+**
+** What SQLite really does (measured, design/sqlite-facts.md A) and what follows from it:
+**
+** 1. xCommit's result is ignored. Everything that can fail happens in conn_sync.
+** 2. After xSync anything may come: xCommit, xRollback, more xUpdate, xSync again, xRollbackTo.
+**    `prepared` is cleared by every write and by a rollback to a savepoint.
+** 3. xCreate counts as xBegin; nothing comes after xDestroy. The first is covered because xCreate
+**    calls conn_begin, the second by the listener table (listener.c).
+** 4. Savepoints are numbered from 0. A table that joins late hears of the newest only, one that
+**    was there hears all of them, and the outermost SAVEPOINT outside BEGIN is number -1, of which
+**    nothing is heard before xRollbackTo(-1). The stack is indexed by number. A number we do not
+**    know was opened before the store took part, so it means the beginning: mark 0.
+** 5. xRollbackTo must not fail: fkv_txn_rollback_to cannot.
+**
+** The writer lock is taken in xBegin, that is under SQLite's own write lock. It is free then, except
+** for the moment between another connection's release of SQLite's lock and its xCommit, or when the
+** store is shared through path=. So the wait is bounded and short.
+*/
+#include "conn.h"
+
+#include "base/alloc.h"
+#include "errmap.h"
+
+SQLITE_EXTENSION_INIT3
+
+#define WRITER_WAIT_MS 1000
+
+fkv_status conn_begin(conn *c)
+{
+    fkv_status st;
+
+    if (c->in_txn) return FKV_OK;
+    st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+    if (st) return st;
+    c->in_txn = 1;
+    c->prepared = 0;
+    c->depth = 0;
+    c->wants_auto = 0;
+    c->wants_level = FKV_NONE + 1;
+    c->refresh = 1;
+    return FKV_OK;
+}
+
+fkv_status conn_writable(conn *c, durability level)
+{
+    if (!fkv_txn_active(c->txn)) {
+        fkv_status st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+        if (st) return st;
+        c->refresh = 1;
+    }
+    c->prepared = 0;
+    c->epoch++;
+    if (level == DURABILITY_AUTO) {
+        c->wants_auto = 1;
+    } else if ((int)level - 1 < c->wants_level) {
+        c->wants_level = (uint8_t)(level - 1);
+    }
+    return FKV_OK;
+}
+
+void conn_idle(conn *c)
+{
+    if (c->in_txn && fkv_txn_active(c->txn) && fkv_txn_writes(c->txn) == 0) {
+        fkv_txn_rollback(c->txn);
+        /* Marks of the old transaction mean nothing in a new one; nothing was written yet, so every
+        ** savepoint is its beginning. */
+        for (int i = 0; i < c->depth; i++) c->marks[i] = 0;
+    }
+}
+
+/* PRAGMA synchronous of the schema as a durability. What cannot be read counts as FULL. */
+static fkv_durability host_durability(conn *c)
+{
+    int level = 2;
+
+    if (!c->synchronous) {
+        char *sql = sqlite3_mprintf("PRAGMA \"%w\".synchronous", c->schema);
+        if (sql) {
+            (void)sqlite3_prepare_v3(c->owner->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
+                                     &c->synchronous, NULL);
+        }
+        sqlite3_free(sql);
+    }
+    if (c->synchronous && sqlite3_step(c->synchronous) == SQLITE_ROW) {
+        level = sqlite3_column_int(c->synchronous, 0);
+    }
+    if (c->synchronous) (void)sqlite3_reset(c->synchronous);
+    return level >= 2 ? FKV_SYNC : level == 1 ? FKV_BACKGROUND : FKV_NONE;
+}
+
+int conn_sync(conn *c, char **error)
+{
+    fkv_durability level = FKV_NONE;
+    fkv_status st;
+
+    if (!c->in_txn || c->prepared || !fkv_txn_active(c->txn)) return SQLITE_OK;
+    if (c->wants_auto && c->path) level = host_durability(c);
+    if (c->wants_level < level) level = (fkv_durability)c->wants_level;
+    st = fkv_txn_prepare(c->txn, level);
+    if (st) {
+        *error = errmap_text(st);
+        return errmap_code(st);
+    }
+    c->prepared = 1;
+    return SQLITE_OK;
+}
+
+static void end(conn *c)
+{
+    c->in_txn = 0;
+    c->prepared = 0;
+    c->depth = 0;
+    c->refresh = 1;
+    c->epoch++;
+    if (c->refs == 0) {
+        c->refs = 1;
+        conn_release(c);
+    }
+}
+
+void conn_commit(conn *c)
+{
+    if (!c->in_txn) return;
+    if (fkv_txn_active(c->txn)) fkv_txn_commit(c->txn);
+    end(c);
+}
+
+void conn_rollback(conn *c)
+{
+    if (!c->in_txn) return;
+    fkv_txn_rollback(c->txn);
+    end(c);
+}
+
+fkv_status conn_savepoint(conn *c, int n)
+{
+    uint64_t mark = 0;
+
+    if (!c->in_txn || n < c->depth) return FKV_OK;
+    if (n >= c->marks_capacity) {
+        int capacity = n + 8;
+        uint64_t *marks = alloc_resize(c->marks, (size_t)capacity * sizeof *marks);
+        if (!marks) return FKV_NOMEM;
+        c->marks = marks;
+        c->marks_capacity = capacity;
+    }
+    if (fkv_txn_active(c->txn)) {
+        fkv_status st = fkv_txn_mark(c->txn, &mark);
+        if (st) return st;
+    }
+    while (c->depth < n) c->marks[c->depth++] = 0;
+    c->marks[c->depth++] = mark;
+    return FKV_OK;
+}
+
+void conn_release_savepoint(conn *c, int n)
+{
+    if (!c->in_txn || n < 0 || n >= c->depth) return;
+    c->depth = n;
+    if (fkv_txn_active(c->txn)) fkv_txn_release(c->txn, c->marks[n]);
+}
+
+void conn_rollback_to(conn *c, int n)
+{
+    uint64_t mark;
+
+    if (!c->in_txn) return;
+    mark = n >= 0 && n < c->depth ? c->marks[n] : 0;
+    if (fkv_txn_active(c->txn)) fkv_txn_rollback_to(c->txn, mark);
+    if (n < c->depth) c->depth = n < 0 ? 0 : n + 1;
+    c->prepared = 0;
+    c->epoch++;
+}
