@@ -40,6 +40,13 @@ void cell_apply_numeric(cell *c, affinity a);
 ** converted in place. SQLITE_OK or SQLITE_NOMEM. */
 int cell_from_value(sqlite3_value *value, affinity a, cell *out);
 
+/* The affinity for a value that is compared with a column of affinity a: as for storing, but an
+** INTEGER stays one beside a REAL column, where the comparison is exact (2^53 + 1 > 2^53). */
+static inline affinity affinity_for_comparison(affinity a)
+{
+    return a == AFFINITY_REAL ? AFFINITY_NUMERIC : a;
+}
+
 /* Hand a cell to SQLite as a function or column result. Bytes are copied. */
 void cell_result(sqlite3_context *context, const cell *c);
 

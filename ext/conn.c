@@ -106,12 +106,13 @@ int conn_acquire(registry *owner, const char *schema, const char *path, conn **o
         }
     }
     rc = conn_new(owner, schema, wanted, out);
-    if (rc == SQLITE_OK) (*out)->refs = 1;
-    return rc;
+    if (rc) return rc;
+    (*out)->refs = 1;
+    (*out)->hosted = (*out)->path && !path;
+    return SQLITE_OK;
 }
 
-/* Close a conn that nothing needs any more. */
-static void conn_settle(conn *c)
+void conn_settle(conn *c)
 {
     if (c->refs || c->in_txn) return;
     if (c->path) {
@@ -135,7 +136,7 @@ void conn_free_all(registry *owner)
     while (owner->conns) conn_free(owner->conns);
 }
 
-int conn_open(conn *c, const options *o, int create, char **error)
+int conn_open(conn *c, const kv_options *o, int create, char **error)
 {
     fkv_options fo = o->store;
     fkv_status st;
@@ -200,8 +201,8 @@ static fkv_status renew_view(conn *c)
 fkv_status conn_view(conn *c, view **out)
 {
     *out = NULL;
-    if (!c->current || ((c->refresh || c->positioned == 0) &&
-                        fkv_snapshot_stale(c->current->snapshot))) {
+    if (!c->current ||
+        ((c->refresh || c->positioned == 0) && fkv_snapshot_stale(c->current->snapshot))) {
         fkv_status st = renew_view(c);
         if (st) return st;
     }
@@ -209,4 +210,11 @@ fkv_status conn_view(conn *c, view **out)
     c->current->refs++;
     *out = c->current;
     return FKV_OK;
+}
+
+void conn_rest(conn *c)
+{
+    if (!c->current || !fkv_snapshot_stale(c->current->snapshot)) return;
+    view_release(c->current);
+    c->current = NULL;
 }

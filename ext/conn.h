@@ -38,15 +38,16 @@ struct conn {
     char *label; /* how messages name the store */
     fkv_store *store;
     fkv_txn *txn;
-    unsigned refs; /* connected tables */
+    unsigned refs;  /* connected tables */
+    uint8_t hosted; /* the store lies beside the schema's file, not where path= says */
 
     /* transaction */
-    uint8_t in_txn;           /* between begin and commit or rollback */
-    uint8_t prepared;         /* and no write since */
-    uint8_t wants_auto;       /* a table that follows PRAGMA synchronous wrote */
-    uint8_t wants_level;      /* strongest fkv_durability asked for by option, FKV_NONE + 1 = none */
-    uint64_t *marks;          /* by savepoint number */
-    int depth;                /* marks in use */
+    uint8_t in_txn;      /* between begin and commit or rollback */
+    uint8_t prepared;    /* and no write since */
+    uint8_t wants_auto;  /* a table that follows PRAGMA synchronous wrote */
+    uint8_t wants_level; /* strongest fkv_durability asked for by option, FKV_NONE + 1 = none */
+    uint64_t *marks;     /* by savepoint number */
+    int depth;           /* marks in use */
     int marks_capacity;
     sqlite3_stmt *synchronous; /* PRAGMA schema.synchronous */
 
@@ -67,11 +68,14 @@ int conn_acquire(registry *owner, const char *schema, const char *path, conn **o
 ** or a transaction is open (then the end of that closes it). NULL is fine. */
 void conn_release(conn *c);
 
+/* Close what conn_release would, if nothing needs it; frees c then. */
+void conn_settle(conn *c);
+
 /* Free everything; when the sqlite3* goes. */
 void conn_free_all(registry *owner);
 
 /* Make sure that the store is open. SQLITE_OK, or an error with *error set (sqlite3_malloc'ed). */
-int conn_open(conn *c, const options *o, int create, char **error);
+int conn_open(conn *c, const kv_options *o, int create, char **error);
 
 /* Replace a store in memory by a new one. REQUIRES: in memory, no transaction, no cursor. */
 void conn_forget(conn *c);
@@ -81,8 +85,12 @@ void conn_forget(conn *c);
 /* REQUIRES (conn_begin, conn_writable): open. Waits about a second for another writer. */
 FKV_MUST_CHECK fkv_status conn_begin(conn *c);
 
+/* Before a read: if this connection holds the host's write lock, let the commit of its predecessor
+** become visible first (txn.c). */
+FKV_MUST_CHECK fkv_status conn_settle_predecessor(conn *c);
+
 /* Called before every write: takes the writer lock if a command gave it up. */
-FKV_MUST_CHECK fkv_status conn_writable(conn *c, durability level);
+FKV_MUST_CHECK fkv_status conn_writable(conn *c, kv_durability level);
 
 /* Give up the writer lock if nothing was written, so that an upkeep command may run. */
 void conn_idle(conn *c);
@@ -99,6 +107,9 @@ void conn_rollback_to(conn *c, int n);
 /* The view for a read that starts now, with one more reference. REQUIRES: open. */
 FKV_MUST_CHECK fkv_status conn_view(conn *c, view **out);
 void view_release(view *v); /* NULL is fine */
+
+/* No cursor is open any more: let go of a view that is out of date, so that it pins nothing. */
+void conn_rest(conn *c);
 
 /* The open transaction if it has something of its own to show, else NULL. */
 static inline fkv_txn *conn_overlay(const conn *c)

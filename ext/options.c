@@ -21,13 +21,13 @@ static int word_index(const char *value, const char *const *words, int count)
     return -1;
 }
 
-/* A byte count: digits and an optional KB, MB, GB (powers of 1024; K, M, G will do). -1 = not one. */
+/* A byte count: digits and an optional K, KB, M, MB, G, GB (powers of 1024). -1 = not one. */
 static int64_t parse_size(const char *p)
 {
     static const struct {
         const char *name;
         unsigned shift;
-    } units[] = {{"", 0},   {"B", 0},   {"K", 10},  {"KB", 10}, {"KiB", 10}, {"M", 20},
+    } units[] = {{"", 0},    {"B", 0},    {"K", 10}, {"KB", 10}, {"KiB", 10}, {"M", 20},
                  {"MB", 20}, {"MiB", 20}, {"G", 30}, {"GB", 30}, {"GiB", 30}};
     int64_t n = 0;
     int digits = 0;
@@ -38,13 +38,14 @@ static int64_t parse_size(const char *p)
     }
     while (*p == ' ') p++;
     for (size_t i = 0; digits && i < sizeof units / sizeof units[0]; i++) {
-        if (sqlite3_stricmp(p, units[i].name) == 0) return n <= ((int64_t)1 << 50 >> units[i].shift) ? n << units[i].shift : -1;
+        if (sqlite3_stricmp(p, units[i].name) == 0)
+            return n <= ((int64_t)1 << 50 >> units[i].shift) ? n << units[i].shift : -1;
     }
     return -1;
 }
 
 /* Set the field. Returns what would be right, or NULL when the value was. */
-static const char *set_field(options *o, option_id id, const char *value)
+static const char *set_field(kv_options *o, option_id id, const char *value)
 {
     static const char *const levels[] = {"auto", "sync", "background", "none"};
     static const char *const codecs[] = {"none", "zlib", "lz4", "zstd"};
@@ -55,7 +56,7 @@ static const char *set_field(options *o, option_id id, const char *value)
     case OPTION_DURABILITY:
         word = word_index(value, levels, 4);
         if (word < 0) return "auto, sync, background or none";
-        o->durability = (durability)word;
+        o->durability = (kv_durability)word;
         return NULL;
     case OPTION_MEMORY:
         if (n < (1 << 20)) return "a size of at least 1MB, as 268435456 or '256MB'";
@@ -80,7 +81,7 @@ static const char *set_field(options *o, option_id id, const char *value)
     }
 }
 
-int options_set(options *o, const char *name, const char *value, char **error)
+int options_set(kv_options *o, const char *name, const char *value, char **error)
 {
     int id = word_index(name, option_names, OPTION_COUNT);
     const char *right;
@@ -100,7 +101,7 @@ int options_set(options *o, const char *name, const char *value, char **error)
     return o->given[id] ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-void options_release(options *o)
+void options_release(kv_options *o)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
         sqlite3_free(o->given[i]);

@@ -26,7 +26,7 @@
 SQLITE_EXTENSION_INIT3
 
 typedef struct parser {
-    schema *s;
+    kv_schema *s;
     char **error;
     const char *p; /* what is left of the piece */
     token t;       /* the token in hand */
@@ -98,7 +98,7 @@ int schema_name_reserved(const char *table, const char *name)
     return sqlite3_stricmp(name, table) == 0;
 }
 
-static int find_column(const schema *s, const char *name)
+static int find_column(const kv_schema *s, const char *name)
 {
     for (int i = 0; i < s->column_count; i++) {
         if (sqlite3_stricmp(s->columns[i].name, name) == 0) return i;
@@ -107,11 +107,11 @@ static int find_column(const schema *s, const char *name)
 }
 
 /* Append a column; takes the name over. */
-static int add_column(parser *ps, char *name, column **out)
+static int add_column(parser *ps, char *name, kv_column **out)
 {
-    schema *s = ps->s;
-    column *grown = alloc_resize(s->columns, ((size_t)s->column_count + 1) * sizeof *grown);
-    column *c;
+    kv_schema *s = ps->s;
+    kv_column *grown = alloc_resize(s->columns, ((size_t)s->column_count + 1) * sizeof *grown);
+    kv_column *c;
 
     if (!grown) {
         sqlite3_free(name);
@@ -151,9 +151,9 @@ static int add_key(parser *ps, const char *name)
     return grown[ps->key_count++] ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int append_type(column *c, const char *text, size_t size)
+static int append_type(kv_column *c, const char *text, size_t size, int word)
 {
-    const char *space = *c->type && *text != '(' && *text != ',' && *text != ')' ? " " : "";
+    const char *space = word && *c->type ? " " : "";
     char *type = sqlite3_mprintf("%s%s%.*s", c->type, space, (int)size, text);
 
     if (!type) return SQLITE_NOMEM;
@@ -163,35 +163,35 @@ static int append_type(column *c, const char *text, size_t size)
 }
 
 /* Type words, and numbers in parentheses. */
-static int parse_type(parser *ps, column *c)
+static int parse_type(parser *ps, kv_column *c)
 {
-    static const char *const clauses[] = {"CONSTRAINT", "PRIMARY",    "NOT",       "NULL",
-                                          "UNIQUE",     "CHECK",      "DEFAULT",   "COLLATE",
-                                          "REFERENCES", "GENERATED",  "AS",        "AUTOINCREMENT",
-                                          NULL};
+    static const char *const clauses[] = {
+        "CONSTRAINT", "PRIMARY",    "NOT",       "NULL", "UNIQUE",        "CHECK", "DEFAULT",
+        "COLLATE",    "REFERENCES", "GENERATED", "AS",   "AUTOINCREMENT", NULL};
     int rc = SQLITE_OK;
 
-    while (rc == SQLITE_OK && (ps->t.kind == TOKEN_WORD || ps->t.kind == TOKEN_QUOTED ||
-                               ps->t.kind == TOKEN_STRING) && !is_one_of(&ps->t, clauses)) {
+    while (rc == SQLITE_OK &&
+           (ps->t.kind == TOKEN_WORD || ps->t.kind == TOKEN_QUOTED || ps->t.kind == TOKEN_STRING) &&
+           !is_one_of(&ps->t, clauses)) {
         if (token_is(&ps->t, "HIDDEN")) return fail(ps, "HIDDEN is not a type");
-        rc = append_type(c, ps->t.text, ps->t.size);
+        rc = append_type(c, ps->t.text, ps->t.size, 1);
         advance(ps);
     }
     if (rc == SQLITE_OK && *c->type && token_is(&ps->t, "(")) {
         do {
-            rc = append_type(c, ps->t.text, ps->t.size);
+            rc = append_type(c, ps->t.text, ps->t.size, 0);
             if (rc) return rc;
             advance(ps);
             if (ps->t.kind == TOKEN_END) return fail_near(ps, "\")\"");
         } while (!token_is(&ps->t, ")"));
-        rc = append_type(c, ")", 1);
+        rc = append_type(c, ")", 1, 0);
         advance(ps);
     }
     c->affinity = affinity_of_type(c->type);
     return rc;
 }
 
-static int parse_default(parser *ps, column *c)
+static int parse_default(parser *ps, kv_column *c)
 {
     const char *sign = "";
     char *name = NULL;
@@ -248,10 +248,10 @@ static int parse_key_order(parser *ps)
 }
 
 /* What is a constraint but not one of ours; the word in hand is to blame. */
-static int refuse(parser *ps, const column *c)
+static int refuse(parser *ps, const kv_column *c)
 {
-    static const char *const words[] = {"CHECK", "UNIQUE",        "REFERENCES", "FOREIGN",
-                                        "AS",    "AUTOINCREMENT", "GENERATED",  "ON", NULL};
+    static const char *const words[] = {"CHECK",         "UNIQUE",    "REFERENCES", "FOREIGN", "AS",
+                                        "AUTOINCREMENT", "GENERATED", "ON",         NULL};
     char *place = c ? sqlite3_mprintf(" (column \"%s\")", c->name) : sqlite3_mprintf("");
     int rc;
 
@@ -272,7 +272,7 @@ static int refuse(parser *ps, const column *c)
 
 static int parse_clause(parser *ps, int index)
 {
-    column *c = &ps->s->columns[index];
+    kv_column *c = &ps->s->columns[index];
     char *name = NULL;
     int rc;
 
@@ -300,7 +300,7 @@ static int parse_clause(parser *ps, int index)
 
 static int parse_column(parser *ps)
 {
-    column *c = NULL;
+    kv_column *c = NULL;
     char *name;
     int index;
     int rc = take_name(ps, &name);
@@ -382,7 +382,8 @@ done:
 
 static int parse_piece(parser *ps, const char *text)
 {
-    static const char *const starters[] = {"PRIMARY", "UNIQUE", "CHECK", "FOREIGN", "CONSTRAINT", NULL};
+    static const char *const starters[] = {"PRIMARY", "UNIQUE",     "CHECK",
+                                           "FOREIGN", "CONSTRAINT", NULL};
     const char *ahead;
     token next;
 
@@ -399,15 +400,10 @@ static int parse_piece(parser *ps, const char *text)
     return parse_column(ps);
 }
 
-static int is_blank(const char *text)
-{
-    return token_next(&text).kind == TOKEN_END;
-}
-
 /* Key names become column indexes; the rest of the columns get their place in the row. */
 static int resolve_keys(parser *ps)
 {
-    schema *s = ps->s;
+    kv_schema *s = ps->s;
     int rc = ps->key_count ? SQLITE_OK : add_key(ps, s->columns[0].name);
 
     if (rc) return rc;
@@ -415,7 +411,8 @@ static int resolve_keys(parser *ps)
     if (!s->keys) return SQLITE_NOMEM;
     for (int i = 0; i < ps->key_count; i++) {
         int index = find_column(s, ps->keys[i]);
-        if (index < 0) return fail(ps, "PRIMARY KEY names \"%s\", which is not a column", ps->keys[i]);
+        if (index < 0)
+            return fail(ps, "PRIMARY KEY names \"%s\", which is not a column", ps->keys[i]);
         s->keys[s->key_count++] = index;
         s->columns[index].key_index = i;
         s->columns[index].not_null = 1;
@@ -426,7 +423,8 @@ static int resolve_keys(parser *ps)
     return SQLITE_OK;
 }
 
-int schema_parse(schema *out, const char *table, int count, const char *const *args, char **error)
+int schema_parse(kv_schema *out, const char *table, int count, const char *const *args,
+                 char **error)
 {
     static const char *const plain[] = {"key PRIMARY KEY", "value"};
     parser ps = {.s = out, .error = error};
@@ -435,10 +433,8 @@ int schema_parse(schema *out, const char *table, int count, const char *const *a
     *error = NULL;
     out->table = sqlite3_mprintf("%s", table);
     if (!out->table) return SQLITE_NOMEM;
-    if (count == 1 && is_blank(args[0])) count = 0;
     for (int i = 0; rc == SQLITE_OK && i < count; i++) {
-        rc = is_blank(args[i]) ? fail(&ps, "there is an empty definition between two commas")
-                               : parse_piece(&ps, args[i]);
+        rc = parse_piece(&ps, args[i]); /* SQLite leaves empty pieces out */
     }
     if (rc == SQLITE_OK && out->column_count == 0 && ps.key_count == 0) {
         rc = parse_piece(&ps, plain[0]);
@@ -451,7 +447,7 @@ int schema_parse(schema *out, const char *table, int count, const char *const *a
     return rc;
 }
 
-void schema_release(schema *s)
+void schema_release(kv_schema *s)
 {
     for (int i = 0; i < s->column_count; i++) {
         sqlite3_free(s->columns[i].name);
@@ -465,15 +461,16 @@ void schema_release(schema *s)
     memset(s, 0, sizeof *s);
 }
 
-char *schema_declaration(const schema *s)
+char *schema_declaration(const kv_schema *s)
 {
     int composite = s->key_count > 1;
     sqlite3_str *sql = sqlite3_str_new(NULL);
 
     sqlite3_str_appendall(sql, "CREATE TABLE x(");
     for (int i = 0; i < s->column_count; i++) {
-        const column *c = &s->columns[i];
-        sqlite3_str_appendf(sql, "%s\"%w\"%s%s", i ? ", " : "", c->name, *c->type ? " " : "", c->type);
+        const kv_column *c = &s->columns[i];
+        sqlite3_str_appendf(sql, "%s\"%w\"%s%s", i ? ", " : "", c->name, *c->type ? " " : "",
+                            c->type);
         if (c->not_null) sqlite3_str_appendall(sql, " NOT NULL");
         if (c->key_index >= 0 && !composite) sqlite3_str_appendall(sql, " PRIMARY KEY");
         if (c->default_text) sqlite3_str_appendf(sql, " DEFAULT %s", c->default_text);
@@ -484,4 +481,21 @@ char *schema_declaration(const schema *s)
     sqlite3_str_appendf(sql, ", \"%w\" HIDDEN, \"%s\" HIDDEN) WITHOUT ROWID", s->table,
                         SCHEMA_ARG_COLUMN);
     return sqlite3_str_finish(sql);
+}
+
+char *schema_signature(const kv_schema *s)
+{
+    sqlite3_str *text = sqlite3_str_new(NULL);
+
+    for (int i = 0; i < s->column_count; i++) {
+        const kv_column *c = &s->columns[i];
+        sqlite3_str_appendf(text, "\"%w\" %s%s, ", c->name, c->type,
+                            c->not_null ? " NOT NULL" : "");
+    }
+    for (int i = 0; i < s->key_count; i++) {
+        sqlite3_str_appendf(text, "%s\"%w\"", i ? ", " : "PRIMARY KEY (",
+                            s->columns[s->keys[i]].name);
+    }
+    sqlite3_str_appendall(text, ")");
+    return sqlite3_str_finish(text);
 }

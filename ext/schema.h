@@ -5,25 +5,25 @@
 #include "affinity.h"
 #include "options.h"
 
-typedef struct column {
+typedef struct kv_column {
     char *name;
     char *type;         /* as written; "" = none */
     char *default_text; /* an SQL literal; NULL = none */
     affinity affinity;
-    int not_null;       /* key columns always are */
-    int key_index;      /* position in the key; -1 = not in it */
-    int row_index;      /* position in the row value; -1 = in the key */
-} column;
+    int not_null;  /* key columns always are */
+    int key_index; /* position in the key; -1 = not in it */
+    int row_index; /* position in the row value; -1 = in the key */
+} kv_column;
 
-typedef struct schema {
+typedef struct kv_schema {
     char *table;
-    column *columns;
+    kv_column *columns;
     int column_count;
     int *keys; /* columns of the key, in key order */
     int key_count;
     int row_count; /* columns outside the key */
-    options options;
-} schema;
+    kv_options options;
+} kv_schema;
 
 /* Names that belong to hidden columns, this version's or a later one's. */
 #define SCHEMA_KEY_COLUMN "fastkv_key"
@@ -31,17 +31,17 @@ typedef struct schema {
 
 /* Hidden columns follow the declared ones: the whole key (composite keys only), the command column
 ** named as the table, and the command's argument. -1 = there is none. */
-static inline int schema_key_column(const schema *s)
+static inline int schema_key_column(const kv_schema *s)
 {
     return s->key_count > 1 ? s->column_count : -1;
 }
 
-static inline int schema_command_column(const schema *s)
+static inline int schema_command_column(const kv_schema *s)
 {
     return s->column_count + (s->key_count > 1);
 }
 
-static inline int schema_arg_column(const schema *s)
+static inline int schema_arg_column(const kv_schema *s)
 {
     return schema_command_column(s) + 1;
 }
@@ -49,12 +49,16 @@ static inline int schema_arg_column(const schema *s)
 /* Read the arguments of CREATE VIRTUAL TABLE table USING fastkv(args…). SQLITE_OK, or SQLITE_ERROR
 ** or SQLITE_NOMEM with *error (sqlite3_malloc'ed, may be NULL). *out must be zeroed and is to be
 ** released in any case. */
-int schema_parse(schema *out, const char *table, int count, const char *const *args, char **error);
+int schema_parse(kv_schema *out, const char *table, int count, const char *const *args,
+                 char **error);
 
-void schema_release(schema *s); /* safe on zeroed memory and twice */
+void schema_release(kv_schema *s); /* safe on zeroed memory and twice */
 
 /* The statement for sqlite3_declare_vtab. sqlite3_malloc'ed; NULL = no memory. */
-char *schema_declaration(const schema *s);
+char *schema_declaration(const kv_schema *s);
+
+/* The declared columns and the key as text, for comparing. sqlite3_malloc'ed; NULL = no memory. */
+char *schema_signature(const kv_schema *s);
 
 /* Would this column name collide with a hidden column of this table? */
 int schema_name_reserved(const char *table, const char *name);

@@ -61,7 +61,8 @@ static const char *skip_number(const char *p)
         return p;
     }
     while (is_digit(*p) || *p == '.') p++;
-    if ((*p == 'e' || *p == 'E') && (is_digit(p[1]) || ((p[1] == '-' || p[1] == '+') && is_digit(p[2])))) {
+    if ((*p == 'e' || *p == 'E') &&
+        (is_digit(p[1]) || ((p[1] == '-' || p[1] == '+') && is_digit(p[2])))) {
         p += 2;
         while (is_digit(*p)) p++;
     }

@@ -24,9 +24,14 @@
 **    know was opened before the store took part, so it means the beginning: mark 0.
 ** 5. xRollbackTo must not fail: fkv_txn_rollback_to cannot.
 **
-** The writer lock is taken in xBegin, that is under SQLite's own write lock. It is free then, except
-** for the moment between another connection's release of SQLite's lock and its xCommit, or when the
-** store is shared through path=. So the wait is bounded and short.
+** The writer lock is taken in xBegin, that is under SQLite's own write lock. It is free then,
+** except for the moment between another connection's release of SQLite's lock and its xCommit, or
+** when the store is shared through path=. So the wait is bounded and short.
+**
+** The same moment matters to a reader that holds SQLite's write lock already: BEGIN IMMEDIATE,
+** SELECT, UPDATE. Its SELECT must see the predecessor's commit, or the UPDATE would undo it.
+** Nothing calls xBegin for a SELECT, so the cursor asks for the host's state and, if that is WRITE,
+** takes the writer lock and gives it back (conn_settle_predecessor).
 */
 #include "conn.h"
 
@@ -53,7 +58,21 @@ fkv_status conn_begin(conn *c)
     return FKV_OK;
 }
 
-fkv_status conn_writable(conn *c, durability level)
+fkv_status conn_settle_predecessor(conn *c)
+{
+    fkv_status st;
+
+    if (c->in_txn || !c->hosted) return FKV_OK;
+    if (sqlite3_txn_state(c->owner->db, c->schema) != SQLITE_TXN_WRITE) return FKV_OK;
+    st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+    if (st == FKV_OK) {
+        fkv_txn_rollback(c->txn);
+        c->refresh = 1;
+    }
+    return st == FKV_BUSY ? st : FKV_OK; /* a store that takes no writes has no predecessor */
+}
+
+fkv_status conn_writable(conn *c, kv_durability level)
 {
     if (!fkv_txn_active(c->txn)) {
         fkv_status st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
@@ -124,10 +143,7 @@ static void end(conn *c)
     c->depth = 0;
     c->refresh = 1;
     c->epoch++;
-    if (c->refs == 0) {
-        c->refs = 1;
-        conn_release(c);
-    }
+    conn_settle(c);
 }
 
 void conn_commit(conn *c)

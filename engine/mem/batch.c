@@ -86,15 +86,15 @@ void batch_rollback(batch *b, uint32_t position)
         batch_clear(b);
         return;
     }
-    /* Intervals inside the new one disappear, one that ends where it begins grows: so a mark
+    /* Intervals inside the new one disappear, one that reaches where it begins grows: so a mark
     ** that is rolled back to again and again never needs a second interval. */
     while (b->dead_count && b->dead[b->dead_count - 1].from >= from) {
         mem_interval gone = b->dead[--b->dead_count];
         b->dead_ops -= gone.to - gone.from;
     }
-    if (b->dead_count && b->dead[b->dead_count - 1].to == from) {
+    if (b->dead_count && b->dead[b->dead_count - 1].to >= from) {
+        b->dead_ops += to - b->dead[b->dead_count - 1].to;
         b->dead[b->dead_count - 1].to = to;
-        b->dead_ops += to - from;
         return;
     }
     assert(b->dead_count < b->dead_capacity);

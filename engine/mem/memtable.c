@@ -22,6 +22,7 @@ fkv_status memtable_new(fkv_env *env, size_t full_bytes, uint64_t base_seq, memt
     atomic_init(&m->refs, 1);
     m->base_seq = m->last_seq = base_seq;
     m->full_bytes = full_bytes;
+    atomic_init(&m->first_log, UINT64_MAX);
     *out = m;
     return FKV_OK;
 }
@@ -43,6 +44,22 @@ int memtable_full(const memtable *m)
     return memtree_used(&m->tree) >= m->full_bytes ||
            memtree_ranges(&m->tree) >= MEMTABLE_RANGES_MAX ||
            m->last_seq - m->base_seq > UINT32_MAX / 2;
+}
+
+fkv_status memtable_room(memtable *m, size_t size, uint32_t count)
+{
+    uint64_t records = atomic_load(&m->records) + count;
+    size_t need = m->record_bytes + size + MEMTREE_NODE_BYTES(records) + 4096;
+    memtree larger = {0};
+    fkv_status rc;
+
+    if (need <= m->tree.capacity) return FKV_OK;
+    if (atomic_load(&m->records)) return FKV_RAISE(FKV_FULL); /* seal it and ask a fresh one */
+    rc = memtree_init(&larger, m->tree.env, need, NULL);
+    if (rc) return rc;
+    memtree_release(&m->tree);
+    m->tree = larger;
+    return FKV_OK;
 }
 
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq)

@@ -14,8 +14,7 @@ typedef struct memtable {
     _Atomic uint32_t refs;
     uint64_t base_seq;          /* records hold sequences relative to this */
     uint64_t last_seq;          /* highest applied; the writer's own until sealed */
-    uint64_t first_log;         /* oldest log segment with records of this memtable */
-    uint64_t generation;        /* counts up with every memtable of the store */
+    _Atomic uint64_t first_log; /* LSN of the first record applied; UINT64_MAX = none */
     size_t record_bytes;        /* applied so far */
     _Atomic uint64_t records;   /* applied so far */
     size_t full_bytes;          /* seal it when this much of the arena is used */
@@ -36,6 +35,10 @@ int memtable_full(const memtable *m);
 /* Add `size` bytes of records (a log payload, checked by memtable_payload_check); the first gets
 ** sequence first_seq, the others follow. Cannot fail. REQUIRES: not full. */
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq);
+
+/* Is there room for a payload that no batch_fits() has measured? A fresh memtable grows to hold it.
+** For replay: a log may have been written with larger memtables. REQUIRES: no reader yet. */
+FKV_MUST_CHECK fkv_status memtable_room(memtable *m, size_t size, uint32_t count);
 
 /* Is `payload` a run of well-formed records, `count` of them? For bytes that come from a file. */
 int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count);

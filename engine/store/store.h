@@ -36,6 +36,7 @@ typedef struct log_entry {
     uint64_t number, start_lsn;
     wal_segment *segment; /* open for syncing and appending; NULL: from before this open */
     int synced;           /* all of it is durable */
+    int syncing;          /* a thread is at it with mu released: do not close */
 } log_entry;
 
 typedef struct store_counters {
@@ -66,8 +67,10 @@ struct fkv_store {
     _Atomic uint64_t epoch; /* counts changes of current */
     _Atomic uint64_t visible_seq; /* what new snapshots see */
     int installing;         /* mu */
+    int compacting;         /* mu; a compaction is running: one at a time */
 
     fkv_txn *writer;        /* mu; holds the writer lock */
+    memtable *active;       /* writer; current->active, which keeps it alive */
     uint64_t last_seq;      /* writer */
     wal_segment *log;       /* writer; NULL until the first write */
     uint64_t log_end;       /* writer; where the log ends while `log` is NULL */
@@ -76,13 +79,14 @@ struct fkv_store {
     _Atomic uint64_t durable_lsn;
     _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
     uint64_t replayed;      /* records replayed at open */
+    _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
 
     /* background: mu */
     env_thread *flusher, *compactor, *syncer;
-    int stopping;
+    _Atomic int stopping;
+    int closing;            /* the last close: no thread is started any more */
     int compact_idle;       /* the compactor found nothing to do for the current version */
     uint64_t unsynced_since_us; /* first unsynced background commit; 0 = none */
-    uint64_t flush_total;   /* of the flush going on: bytes to write, for pacing */
     _Atomic uint64_t flush_done;
     _Atomic uint64_t flush_rate;   /* bytes per second, smoothed */
     _Atomic uint64_t compact_rate;
@@ -113,9 +117,13 @@ struct fkv_snapshot {
 };
 
 /* -- superversion.c -- */
+/* Takes references of its own; `skip` is left out of sealed. */
 FKV_MUST_CHECK fkv_status superversion_new(memtable *active, memtable *const *sealed,
-                                           size_t sealed_count, version *tables,
-                                           superversion **out); /* takes references */
+                                           size_t sealed_count, const memtable *skip,
+                                           version *tables, superversion **out);
+/* The same with `fresh` as the active memtable and the old active one sealed. */
+FKV_MUST_CHECK fkv_status superversion_seal(const superversion *now, memtable *fresh,
+                                            superversion **out);
 void superversion_ref(superversion *v);
 void superversion_unref(superversion *v); /* NULL is fine */
 superversion *store_current(fkv_store *s); /* referenced; takes mu */
@@ -153,21 +161,25 @@ void store_note_shape(fkv_store *s, const version *tables); /* debt and counts f
 uint64_t store_new_number(void *store); /* any thread */
 
 /* -- background.c -- */
-void store_poison(fkv_store *s, fkv_status status);
+void store_poison(fkv_store *s); /* with this thread's error text */
 FKV_MUST_CHECK fkv_status store_check_writable(fkv_store *s);
-/* Seal the active memtable: a new one and a new log segment. Waits for room. Writer only. */
-FKV_MUST_CHECK fkv_status store_rotate(fkv_store *s);
-/* Hold a commit of `bytes` back in proportion to the debt. Writer only. */
-void store_throttle(fkv_store *s, uint64_t bytes);
 FKV_MUST_CHECK fkv_status store_start_threads(fkv_store *s, int with_syncer);
 void store_stop_threads(fkv_store *s);
 /* Flush the oldest sealed memtable, if any: 1 in *did. */
 FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int *did);
 /* Run the most urgent compaction, if any. */
 FKV_MUST_CHECK fkv_status store_compact_one(fkv_store *s, int *did);
+/* Wait until no sealed memtable is left, or flush them here if there is no flusher. */
+FKV_MUST_CHECK fkv_status store_drain(fkv_store *s);
 /* Everything that is due, in the calling thread (inline_background). */
 void store_maintain(fkv_store *s);
-void store_compact_context(fkv_store *s, compact_context *out, int flushing);
+void store_compact_context(fkv_store *s, compact_context *out);
+
+/* -- rotate.c -- */
+/* Seal the active memtable: a new one and a new log segment. Waits for room. Writer only. */
+FKV_MUST_CHECK fkv_status store_rotate(fkv_store *s);
+/* Hold a commit of `bytes` back in proportion to the debt. Writer only. */
+void store_throttle(fkv_store *s, uint64_t bytes);
 
 /* -- txn.c, spill.c -- */
 typedef struct txn_run { /* a spilled part of the batch */
@@ -198,6 +210,7 @@ static inline uint64_t txn_position(const fkv_txn *t)
     return t->spilled + t->writes->count;
 }
 
+void txn_end(fkv_txn *t); /* back to idle, writer lock released; runs not committed are dropped */
 FKV_MUST_CHECK fkv_status txn_spill(fkv_txn *t);
 void txn_drop_runs(fkv_txn *t, uint64_t after); /* those with writes after this position */
 static inline version *txn_runs_version(const fkv_txn *t)

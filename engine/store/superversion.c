@@ -2,7 +2,7 @@
 #include "store/store.h"
 
 fkv_status superversion_new(memtable *active, memtable *const *sealed, size_t sealed_count,
-                            version *tables, superversion **out)
+                            const memtable *skip, version *tables, superversion **out)
 {
     superversion *v = alloc_zero(sizeof *v + sealed_count * sizeof *sealed);
 
@@ -11,14 +11,34 @@ fkv_status superversion_new(memtable *active, memtable *const *sealed, size_t se
     atomic_init(&v->refs, 1);
     v->active = active;
     v->sealed = (memtable **)(void *)(v + 1);
-    v->sealed_count = sealed_count;
     v->tables = tables;
     memtable_ref(active);
     for (size_t i = 0; i < sealed_count; i++) {
-        v->sealed[i] = sealed[i];
+        if (sealed[i] == skip) continue;
+        v->sealed[v->sealed_count++] = sealed[i];
         memtable_ref(sealed[i]);
     }
     version_ref(tables);
+    *out = v;
+    return FKV_OK;
+}
+
+fkv_status superversion_seal(const superversion *now, memtable *fresh, superversion **out)
+{
+    superversion *v = alloc_zero(sizeof *v + (now->sealed_count + 1) * sizeof *now->sealed);
+
+    *out = NULL;
+    if (!v) return FKV_RAISE(FKV_NOMEM);
+    atomic_init(&v->refs, 1);
+    v->active = fresh;
+    v->sealed = (memtable **)(void *)(v + 1);
+    v->sealed_count = now->sealed_count + 1;
+    v->sealed[0] = now->active;
+    for (size_t i = 0; i < now->sealed_count; i++) v->sealed[i + 1] = now->sealed[i];
+    v->tables = now->tables;
+    memtable_ref(fresh);
+    for (size_t i = 0; i < v->sealed_count; i++) memtable_ref(v->sealed[i]);
+    version_ref(v->tables);
     *out = v;
     return FKV_OK;
 }
@@ -69,9 +89,10 @@ fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
     if (!snap) return FKV_RAISE(FKV_NOMEM);
     atomic_init(&snap->refs, 1);
     snap->store = s;
-    /* The sequence before the pieces: every write at or below it is in what is pinned after. */
-    snap->seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
+    /* Sequence and pieces from one moment: tables have no sequences, so a table newer than the
+    ** sequence would show rows from the future. */
     s->env->mutex_lock(s->env, s->mu);
+    snap->seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     snap->view = s->current;
     superversion_ref(snap->view);
     snap->epoch = atomic_load(&s->epoch);

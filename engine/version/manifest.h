@@ -17,7 +17,8 @@ typedef struct manifest {
     uint64_t edit;        /* counts the manifests written */
     uint64_t next_number; /* file numbers below this have been used */
     uint32_t next_space;  /* keyspace ids below this have been used */
-    uint64_t last_seq;    /* highest sequence in any table, at least */
+    uint64_t last_seq;    /* every sequence above this is in the log from log_lsn on, or in a table
+                          ** that the log names */
     uint64_t log_number;   /* log segments with lower numbers are not needed */
     uint64_t log_required; /* 1: segment log_number exists, or the store is damaged */
     uint64_t log_lsn;      /* replay begins here */

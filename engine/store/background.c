@@ -1,0 +1,295 @@
+/*
+** background.c -- the three threads, and how writers are kept in step with them.
+**
+**   flusher     writes sealed memtables to level 0, oldest first
+**   compactor   runs whatever pick_compaction() says is most urgent
+**   syncer      syncs the log soon after a commit with FKV_BACKGROUND
+**
+** None is started before the first write needs it; all are joined by the last close. They never call
+** outside the engine. With options.inline_background the same steps run in the committing call, in
+** a fixed order: that is how tests make a store deterministic.
+**
+** Trouble. A failed fsync poisons the store: what the kernel did with the pages is unknown, so
+** nothing is retried and no write is taken until the store has been opened anew. Any other failure
+** (no space, mostly) leaves everything as it was; the step is tried again after a pause, and writers
+** that would have to wait for it get the error instead.
+*/
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "store/store.h"
+
+enum { RETRY_US = 500 * 1000, SYNC_AFTER_US = 400 * 1000 };
+
+void store_poison(fkv_store *s)
+{
+    s->env->mutex_lock(s->env, s->mu);
+    if (!atomic_load(&s->poisoned)) {
+        (void)snprintf(s->poison_text, sizeof s->poison_text, "%s", fkv_errmsg());
+        atomic_store(&s->poisoned, 1);
+    }
+    s->env->cond_wake_all(s->env, s->changed);
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+fkv_status store_check_writable(fkv_store *s)
+{
+    if (s->options.read_only)
+        return FKV_RAISEF(FKV_READONLY, "the store \"%s\" was opened read-only", s->path);
+    if (atomic_load(&s->poisoned))
+        return FKV_RAISEF(FKV_IOERR_SYNC,
+                          "the store is read-only until it is reopened, because an fsync failed: %s",
+                          s->poison_text);
+    return FKV_OK;
+}
+
+void store_compact_context(fkv_store *s, compact_context *out)
+{
+    *out = (compact_context){.env = s->env,
+                             .dir = s->dir,
+                             .home = &s->home,
+                             .table = s->table,
+                             .table_bytes = s->options.table_bytes,
+                             .arg = s,
+                             .new_number = store_new_number};
+    out->clock_ms = s->env->wall_ms(s->env);
+    s->env->mutex_lock(s->env, s->mu);
+    if (s->man.clock_ms > out->clock_ms) out->clock_ms = s->man.clock_ms;
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+/* Smoothed bytes per second. */
+static void note_rate(_Atomic uint64_t *rate, uint64_t bytes, uint64_t us)
+{
+    uint64_t now = bytes * 1000000 / (us + 1), old = atomic_load(rate);
+
+    atomic_store(rate, old ? (old * 3 + now) / 4 : now);
+}
+
+static int flush_progress(void *arg, uint64_t bytes_done)
+{
+    fkv_store *s = arg;
+
+    atomic_store(&s->flush_done, bytes_done);
+    return 0;
+}
+
+static int compact_progress(void *arg, uint64_t bytes_done)
+{
+    fkv_store *s = arg;
+
+    (void)bytes_done;
+    return atomic_load(&s->stopping) && !s->options.inline_background;
+}
+
+static uint64_t edit_bytes(const version_edit *edit)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < edit->added_count; i++) n += edit->added[i].file->summary.file_bytes;
+    return n;
+}
+
+fkv_status store_flush_one(fkv_store *s, int *did)
+{
+    fkv_env *env = s->env;
+    superversion *v = store_current(s);
+    uint64_t started = env->now_us(env), bytes;
+    compact_context c;
+    version_edit edit = {0};
+    memtable *m;
+    fkv_status rc;
+
+    *did = 0;
+    if (v->sealed_count == 0) {
+        superversion_unref(v);
+        return FKV_OK;
+    }
+    m = v->sealed[v->sealed_count - 1];
+    store_compact_context(s, &c);
+    c.progress = flush_progress;
+    atomic_store(&s->flush_done, 0);
+    rc = flush_memtable(&c, m, v->tables, &edit);
+    bytes = edit_bytes(&edit);
+    if (!rc) rc = store_install(s, &edit, m);
+    if (!rc) {
+        *did = 1;
+        count_add(&s->counters.flushes, 1);
+        count_add(&s->counters.bytes_flushed, bytes);
+        note_rate(&s->flush_rate, m->record_bytes, env->now_us(env) - started);
+    }
+    superversion_unref(v);
+    return rc;
+}
+
+fkv_status store_compact_one(fkv_store *s, int *did)
+{
+    superversion *v = store_current(s);
+    compaction_job job = {0};
+    version_edit edit = {0};
+    compact_context c;
+    uint64_t started = s->env->now_us(s->env), bytes;
+    fkv_status rc = pick_compaction(v->tables, &s->pick, &job);
+
+    *did = 0;
+    if (rc || job.counts[0] == 0) goto done;
+    store_compact_context(s, &c);
+    c.progress = compact_progress;
+    rc = compact_run(&c, v->tables, &job, &edit);
+    bytes = job.move ? 0 : edit_bytes(&edit);
+    if (!rc) rc = store_install(s, &edit, NULL);
+    if (rc) goto done;
+    *did = 1;
+    count_add(&s->counters.compactions, 1);
+    count_add(&s->counters.bytes_compacted, bytes);
+    if (bytes) note_rate(&s->compact_rate, bytes, s->env->now_us(s->env) - started);
+done:
+    compaction_job_release(&job);
+    superversion_unref(v);
+    return rc;
+}
+
+/* Remember how the last background step went. mu held. */
+static void note_trouble(fkv_store *s, fkv_status rc)
+{
+    s->trouble = rc;
+    if (rc) (void)snprintf(s->trouble_text, sizeof s->trouble_text, "%s", fkv_errmsg());
+    s->env->cond_wake_all(s->env, s->changed);
+}
+
+static void flusher_main(void *arg)
+{
+    fkv_store *s = arg;
+    fkv_env *env = s->env;
+
+    env->mutex_lock(env, s->mu);
+    while (!s->stopping) {
+        fkv_status rc;
+        int did;
+        if (s->current->sealed_count == 0 || atomic_load(&s->poisoned)) {
+            env->cond_wait(env, s->changed, s->mu, 0);
+            continue;
+        }
+        env->mutex_unlock(env, s->mu);
+        rc = store_flush_one(s, &did);
+        env->mutex_lock(env, s->mu);
+        note_trouble(s, rc);
+        if (rc && !s->stopping) env->cond_wait(env, s->changed, s->mu, RETRY_US);
+    }
+    env->mutex_unlock(env, s->mu);
+}
+
+static void compactor_main(void *arg)
+{
+    fkv_store *s = arg;
+    fkv_env *env = s->env;
+
+    env->mutex_lock(env, s->mu);
+    while (!s->stopping) {
+        fkv_status rc;
+        int did;
+        uint64_t epoch = atomic_load(&s->epoch);
+        if (s->compact_idle || s->compacting || atomic_load(&s->poisoned)) {
+            env->cond_wait(env, s->changed, s->mu, 0);
+            continue;
+        }
+        s->compacting = 1;
+        env->mutex_unlock(env, s->mu);
+        rc = store_compact_one(s, &did);
+        env->mutex_lock(env, s->mu);
+        s->compacting = 0;
+        env->cond_wake_all(env, s->changed);
+        if (!rc && !did && epoch == atomic_load(&s->epoch)) {
+            s->compact_idle = 1;
+            env->cond_wake_all(env, s->changed);
+        }
+        if (rc && !s->stopping) {
+            note_trouble(s, rc);
+            env->cond_wait(env, s->changed, s->mu, RETRY_US);
+        }
+    }
+    env->mutex_unlock(env, s->mu);
+}
+
+static void syncer_main(void *arg)
+{
+    fkv_store *s = arg;
+    fkv_env *env = s->env;
+
+    env->mutex_lock(env, s->mu);
+    while (!s->stopping) {
+        uint64_t now = env->now_us(env);
+        if (!s->unsynced_since_us || atomic_load(&s->poisoned)) {
+            env->cond_wait(env, s->changed, s->mu, 0);
+            continue;
+        }
+        if (now < s->unsynced_since_us + SYNC_AFTER_US) {
+            env->cond_wait(env, s->changed, s->mu, s->unsynced_since_us + SYNC_AFTER_US - now);
+            continue;
+        }
+        s->unsynced_since_us = 0;
+        env->mutex_unlock(env, s->mu);
+        fkv_ignore(store_sync_log(s)); /* a failed fsync has poisoned the store */
+        env->mutex_lock(env, s->mu);
+    }
+    env->mutex_unlock(env, s->mu);
+}
+
+fkv_status store_start_threads(fkv_store *s, int with_syncer)
+{
+    fkv_status rc = FKV_OK;
+
+    if (s->options.inline_background || s->closing) return FKV_OK;
+    if (!s->flusher) rc = s->env->thread_start(s->env, flusher_main, s, "fastkv-flush", &s->flusher);
+    if (!rc && !s->compactor)
+        rc = s->env->thread_start(s->env, compactor_main, s, "fastkv-compact", &s->compactor);
+    if (!rc && with_syncer && !s->syncer)
+        rc = s->env->thread_start(s->env, syncer_main, s, "fastkv-sync", &s->syncer);
+    return rc;
+}
+
+void store_stop_threads(fkv_store *s)
+{
+    fkv_env *env = s->env;
+
+    env->mutex_lock(env, s->mu);
+    s->stopping = 1;
+    env->cond_wake_all(env, s->changed);
+    env->mutex_unlock(env, s->mu);
+    env->thread_join(env, s->flusher);
+    env->thread_join(env, s->compactor);
+    env->thread_join(env, s->syncer);
+    s->flusher = s->compactor = s->syncer = NULL;
+    s->stopping = 0;
+}
+
+void store_maintain(fkv_store *s)
+{
+    fkv_status rc = FKV_OK;
+    int did = 1;
+
+    while (!rc && did) rc = store_flush_one(s, &did);
+    did = 1;
+    while (!rc && did) rc = store_compact_one(s, &did);
+    s->env->mutex_lock(s->env, s->mu);
+    note_trouble(s, rc);
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+fkv_status store_drain(fkv_store *s)
+{
+    fkv_env *env = s->env;
+    fkv_status rc = FKV_OK;
+    int did = 1;
+
+    if (s->options.inline_background || !s->flusher) {
+        while (!rc && did) rc = store_flush_one(s, &did);
+        return rc;
+    }
+    env->mutex_lock(env, s->mu);
+    while (s->current->sealed_count && !s->trouble && !atomic_load(&s->poisoned))
+        env->cond_wait(env, s->changed, s->mu, 0);
+    if (s->current->sealed_count && s->trouble) rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
+    env->mutex_unlock(env, s->mu);
+    return rc ? rc : store_check_writable(s);
+}

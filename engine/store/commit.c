@@ -1,0 +1,283 @@
+/*
+** commit.c -- from a private batch to a visible commit, in two halves.
+**
+**   prepare   everything that can fail: room in the memtable, the PREPARE record in the log, space for
+**             the mark behind it, the fsync.
+**   commit    a mark into space that is there, records into an arena that has room, one store that
+**             makes them visible. Cannot fail.
+**
+** SQLite calls the first in xSync and the second in xCommit, whose result it ignores.
+**
+** After a crash between the two, a PREPARE without a mark is *in doubt*: see recover.c. A rollback
+** after a prepare writes an ABORT mark, durable if the PREPARE was, so that no later recovery takes
+** the transaction for a commit.
+**
+** A spilled transaction's PREPARE names its runs instead of holding rows. Runs are tables newer than
+** everything in the memtables, so those are flushed first; the version with the runs in level 0
+** is built in prepare, and the install right kept, so that commit has only to publish it.
+*/
+#include <assert.h>
+
+#include "base/alloc.h"
+#include "store/store.h"
+
+/* Undo a PREPARE in the log. */
+static fkv_status abort_logged(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+    fkv_status rc = FKV_OK;
+
+    if (t->ready) {
+        s->env->mutex_lock(s->env, s->mu);
+        store_end_install(s);
+        s->env->mutex_unlock(s->env, s->mu);
+        superversion_unref(t->ready);
+        t->ready = NULL;
+    }
+    if (t->logged) {
+        rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, atomic_load(&s->durable_lsn));
+        if (!rc && t->logged_sync) rc = store_sync_log(s);
+        atomic_store(&s->pending_lsn, UINT64_MAX);
+    }
+    t->logged = t->logged_sync = 0;
+    t->prepared = 0;
+    return rc;
+}
+
+static fkv_status append_prepare(fkv_txn *t, uint8_t *payload, size_t size, uint32_t count,
+                                 int flags)
+{
+    fkv_store *s = t->store;
+    wal_record r = {.type = WAL_PREPARE, .flags = (uint8_t)flags, .count = count};
+    fkv_status rc;
+
+    r.size = (uint32_t)size;
+    r.first_seq = s->last_seq + 1;
+    atomic_store(&s->pending_lsn, store_log_end(s)); /* before the append: see needed_from() */
+    rc = wal_segment_append(s->log, &r, payload, atomic_load(&s->durable_lsn), 2, &t->logged_lsn);
+    if (rc) {
+        atomic_store(&s->pending_lsn, UINT64_MAX);
+        return rc;
+    }
+    t->logged = 1;
+    t->logged_first_seq = r.first_seq;
+    t->logged_count = count;
+    count_add(&s->counters.bytes_logged, WAL_RECORD_HEADER + size);
+    return FKV_OK;
+}
+
+static fkv_status prepare_rows(fkv_txn *t, int flags)
+{
+    fkv_store *s = t->store;
+    uint8_t *payload, *copy = NULL;
+    size_t size, copy_size = 0;
+    fkv_status rc;
+
+    /* A run of two thousand million rows may have moved the sequence out of a memtable's range. */
+    if (memtable_full(s->active) || s->last_seq - s->active->base_seq > UINT32_MAX / 2) {
+        rc = store_rotate(s);
+        if (rc) return rc;
+    }
+    rc = batch_payload(t->writes, &payload, &size, &copy, &copy_size);
+    if (rc) return rc;
+    store_throttle(s, size);
+    rc = append_prepare(t, payload, size, batch_live(t->writes), flags);
+    if (copy) s->env->unmap(s->env, copy, copy_size);
+    return rc;
+}
+
+/* Build the superversion with the runs and keep the install right. */
+static fkv_status stage_runs(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+    const version_level *runs = &txn_runs_version(t)->levels[0];
+    version_edit edit = {0};
+    version *tables = NULL;
+    fkv_status rc = FKV_OK;
+
+    for (size_t i = 0; !rc && i < runs->count; i++)
+        rc = version_edit_add(&edit, 0, runs->files[i]);
+    if (!rc) {
+        s->env->mutex_lock(s->env, s->mu);
+        store_begin_install(s);
+        rc = version_apply(s->current->tables, &edit, &tables);
+        if (!rc)
+            rc = superversion_new(s->current->active, s->current->sealed, s->current->sealed_count,
+                                  NULL, tables, &t->ready);
+        if (rc) store_end_install(s);
+        s->env->mutex_unlock(s->env, s->mu);
+    }
+    version_unref(tables);
+    version_edit_release(&edit);
+    return rc;
+}
+
+static fkv_status prepare_runs(fkv_txn *t, int flags)
+{
+    fkv_store *s = t->store;
+    buf payload = {0};
+    const version_level *runs;
+    uint64_t count;
+    fkv_status rc = FKV_OK;
+
+    if (batch_live(t->writes)) rc = txn_spill(t);
+    if (rc) return rc;
+    /* Readers go by age, memtables before tables. Runs are tables newer than every memtable of this
+    ** moment, so all of those must have become tables first. */
+    if (atomic_load(&s->active->records)) {
+        rc = store_rotate(s);
+        if (rc) return rc;
+    }
+    rc = store_drain(s);
+    if (rc) return rc;
+    rc = s->env->dir_sync(s->env, s->dir); /* the log is about to rely on the runs' names */
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    if (rc) return rc;
+    runs = &txn_runs_version(t)->levels[0];
+    if (buf_reserve(&payload, WAL_RECORD_HEADER)) payload.size = WAL_RECORD_HEADER;
+    s->env->mutex_lock(s->env, s->mu);
+    buf_append_u64(&payload, s->man.next_space); /* a run has no room for ENTRY_NEW_SPACE */
+    s->env->mutex_unlock(s->env, s->mu);
+    buf_append_u64(&payload, runs->count);
+    for (size_t i = 0; i < runs->count; i++) manifest_put_file(&payload, 0, runs->files[i]);
+    while (!payload.failed && payload.size % 8) buf_append_u8(&payload, 0);
+    rc = buf_status(&payload);
+    count = t->spilled;
+    if (!rc && count > UINT32_MAX) rc = FKV_RAISEF(FKV_TOOBIG, "too many writes in one transaction");
+    if (!rc) rc = stage_runs(t);
+    if (!rc)
+        rc = append_prepare(t, payload.data + WAL_RECORD_HEADER, payload.size - WAL_RECORD_HEADER,
+                            (uint32_t)count, flags | WAL_FLAG_RUNS);
+    if (rc) fkv_ignore(abort_logged(t)); /* nothing logged yet: only gives the install right back */
+    buf_release(&payload);
+    return rc;
+}
+
+/* Tell the syncer that there is something to sync. */
+static fkv_status schedule_sync(fkv_store *s)
+{
+    fkv_env *env = s->env;
+    fkv_status rc = store_start_threads(s, 1);
+
+    if (rc) return rc;
+    env->mutex_lock(env, s->mu);
+    if (!s->unsynced_since_us) {
+        s->unsynced_since_us = env->now_us(env);
+        env->cond_wake_all(env, s->changed);
+    }
+    env->mutex_unlock(env, s->mu);
+    return FKV_OK;
+}
+
+fkv_status fkv_txn_prepare(fkv_txn *t, fkv_durability durability)
+{
+    fkv_store *s = t->store;
+    int flags = durability == FKV_SYNC ? WAL_FLAG_SYNC : 0;
+    fkv_status rc;
+
+    if (!t->active) return FKV_OK;
+    rc = store_check_writable(s);
+    if (rc) return rc;
+    if (t->prepared && (!t->logged || t->logged_sync || durability != FKV_SYNC)) return FKV_OK;
+    rc = abort_logged(t); /* prepared before, then written to again */
+    if (rc) return rc;
+    if (fkv_txn_writes(t) == 0) {
+        t->prepared = 1;
+        return FKV_OK;
+    }
+    rc = store_ensure_log(s);
+    if (rc) return rc;
+    if (t->writes->capacity > BATCH_HEADROOM + s->options.memtable_bytes && t->writes->count)
+        rc = txn_spill(t); /* one row larger than a memtable */
+    if (rc) return rc;
+    rc = t->run_count ? prepare_runs(t, flags) : prepare_rows(t, flags);
+    if (rc) return rc;
+    if (durability == FKV_SYNC) {
+        rc = store_sync_log(s);
+        if (rc) {
+            fkv_ignore(abort_logged(t)); /* the store is poisoned, the log is as it is */
+            return rc;
+        }
+        t->logged_sync = 1;
+    } else if (durability == FKV_BACKGROUND && !s->options.inline_background) {
+        rc = schedule_sync(s);
+        if (rc) {
+            fkv_ignore(abort_logged(t)); /* the first error wins */
+            return rc;
+        }
+    }
+    t->prepared = 1;
+    return FKV_OK;
+}
+
+/* Everybody sees it from here on. */
+static void publish_rows(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+    batch *b = t->writes;
+
+    if (atomic_load(&s->active->first_log) == UINT64_MAX)
+        atomic_store(&s->active->first_log, t->logged_lsn);
+    if (b->dead_ops == 0) {
+        memtable_apply(s->active, b->bytes + BATCH_HEADROOM, b->used - BATCH_HEADROOM,
+                       t->logged_first_seq);
+    } else {
+        mem_view view = batch_view(b);
+        uint64_t seq = t->logged_first_seq;
+        size_t at = BATCH_HEADROOM;
+        while (at < b->used) {
+            const mem_record *r = (const mem_record *)(const void *)(b->bytes + at);
+            size_t n = mem_record_bytes(mem_record_kind(r), r->key_kind >> 3, r->value_size);
+            if (mem_view_sees(&view, r->seq)) memtable_apply(s->active, b->bytes + at, n, seq++);
+            at += n;
+        }
+    }
+    count_add(&s->counters.bytes_put, b->used - BATCH_HEADROOM);
+    s->last_seq = t->logged_first_seq + t->logged_count - 1;
+    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+}
+
+static void publish_runs(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+
+    s->last_seq = t->logged_first_seq + t->logged_count - 1;
+    s->env->mutex_lock(s->env, s->mu);
+    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    store_publish(s, t->ready);
+    t->ready = NULL;
+    store_end_install(s);
+    s->env->mutex_unlock(s->env, s->mu);
+    for (size_t i = 0; i < t->run_count; i++) version_unref(t->runs[i].all);
+    t->run_count = 0;
+}
+
+void fkv_txn_commit(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+    fkv_status rc;
+
+    if (!t->active) return;
+    assert(t->prepared);
+    if (t->logged) {
+        rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, atomic_load(&s->durable_lsn));
+        if (rc) store_poison(s); /* only a failing disk gets here: the space was allocated */
+        if (t->run_count) {
+            publish_runs(t);
+        } else {
+            publish_rows(t);
+        }
+        atomic_store(&s->pending_lsn, UINT64_MAX);
+        t->logged = t->logged_sync = 0;
+    }
+    txn_end(t);
+    if (s->options.inline_background) store_maintain(s);
+}
+
+void fkv_txn_rollback(fkv_txn *t)
+{
+    if (!t->active) return;
+    /* If the mark cannot be written, recovery on this boot aborts the transaction all the same. */
+    fkv_ignore(abort_logged(t));
+    txn_end(t);
+}

@@ -1,0 +1,144 @@
+/*
+** read.c -- one key: own writes, then memtables from new to old, then tables from new to old. The
+** first source that knows the key, or has deleted a range over it, decides.
+*/
+#include <assert.h>
+
+#include "base/alloc.h"
+#include "store/store.h"
+
+/* What a value's pin points to: something to give back, with a function that does. */
+typedef struct value_pin {
+    table_value table;      /* a block, or zeroed */
+    superversion *view;     /* a memtable's bytes, or NULL */
+} value_pin;
+
+int store_alive(const fkv_store *s, uint8_t kind, int64_t expires_ms)
+{
+    int64_t now;
+
+    if (kind != ENTRY_PUT_EXPIRES) return 1;
+    now = s->env->wall_ms(s->env);
+    if (s->clock_floor > now) now = s->clock_floor; /* a clock set back revives nothing */
+    return expires_ms > now;
+}
+
+typedef enum verdict { UNKNOWN, FOUND, GONE } verdict;
+
+/* Ask one memory index. */
+static verdict ask_tree(const memtree *t, fkv_slice key, const mem_view *view,
+                        const mem_record **found)
+{
+    const mem_record *r = memtree_get(t, key, view);
+    fkv_slice from, to;
+    uint32_t covered = memtree_ranges(t) ? memtree_covered(t, key, view, &from, &to) : 0;
+
+    if (r && r->seq > covered) {
+        if (mem_record_kind(r) == ENTRY_DELETE) return GONE;
+        *found = r;
+        return FOUND;
+    }
+    return covered ? GONE : UNKNOWN;
+}
+
+static fkv_status give_record(const fkv_store *s, const mem_record *r, superversion *view,
+                              fkv_value *out)
+{
+    int64_t expires = mem_record_expires(r);
+
+    if (!store_alive(s, (uint8_t)mem_record_kind(r), expires)) return FKV_NOTFOUND;
+    if (view) {
+        value_pin *pin = alloc_zero(sizeof *pin);
+        if (!pin) return FKV_RAISE(FKV_NOMEM);
+        superversion_ref(view);
+        pin->view = view;
+        out->pin = pin;
+    }
+    out->value = mem_record_value(r);
+    out->expires_ms = expires;
+    return FKV_OK;
+}
+
+static fkv_status get_from_tables(const fkv_store *s, const version *v, fkv_slice key,
+                                  verdict *decided, fkv_value *out)
+{
+    table_value found = {0};
+    value_pin *pin;
+    fkv_status rc = version_get(v, key, &found);
+
+    *decided = UNKNOWN;
+    if (rc == FKV_NOTFOUND) return FKV_OK;
+    if (rc) return rc;
+    *decided = GONE;
+    if (found.kind == ENTRY_DELETE || !store_alive(s, found.kind, found.expires_ms)) {
+        table_value_release(&found);
+        return FKV_OK;
+    }
+    pin = alloc_zero(sizeof *pin);
+    if (!pin) {
+        table_value_release(&found);
+        return FKV_RAISE(FKV_NOMEM);
+    }
+    pin->table = found;
+    out->pin = pin;
+    out->value = found.value;
+    out->expires_ms = found.kind == ENTRY_PUT_EXPIRES ? found.expires_ms : 0;
+    *decided = FOUND;
+    return FKV_OK;
+}
+
+static fkv_status get_own(fkv_txn *t, fkv_slice key, verdict *decided, fkv_value *out)
+{
+    const mem_record *r = NULL;
+    mem_view view;
+    fkv_status rc;
+
+    *decided = UNKNOWN;
+    if (t->writes->count) {
+        rc = batch_index(t->writes);
+        if (rc) return rc;
+        view = batch_view(t->writes);
+        *decided = ask_tree(&t->writes->index, key, &view, &r);
+        if (*decided == FOUND) return give_record(t->store, r, NULL, out);
+    }
+    if (*decided == UNKNOWN && t->run_count)
+        return get_from_tables(t->store, txn_runs_version(t), key, decided, out);
+    return FKV_OK;
+}
+
+fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out)
+{
+    fkv_store *s = snap->store;
+    superversion *v = snap->view;
+    const mem_record *r = NULL;
+    verdict decided = UNKNOWN;
+    fkv_status rc = FKV_OK;
+
+    *out = (fkv_value){0};
+    count_add(&s->counters.gets, 1);
+    if (t && t->active) {
+        rc = get_own(t, key, &decided, out);
+        if (rc || decided != UNKNOWN) return rc ? rc : decided == FOUND ? FKV_OK : FKV_NOTFOUND;
+    }
+    for (size_t i = 0; i <= v->sealed_count; i++) {
+        const memtable *m = i == 0 ? v->active : v->sealed[i - 1];
+        mem_view view = memtable_view(m, snap->seq);
+        decided = ask_tree(&m->tree, key, &view, &r);
+        if (decided == FOUND) return give_record(s, r, v, out);
+        if (decided == GONE) return FKV_NOTFOUND;
+    }
+    rc = get_from_tables(s, v->tables, key, &decided, out);
+    return rc ? rc : decided == FOUND ? FKV_OK : FKV_NOTFOUND;
+}
+
+void fkv_value_release(fkv_value *value)
+{
+    value_pin *pin = value->pin;
+
+    if (pin) {
+        table_value_release(&pin->table);
+        superversion_unref(pin->view);
+        alloc_free(pin);
+    }
+    *value = (fkv_value){0};
+}

@@ -1,0 +1,411 @@
+/*
+** recover.c -- opening what an earlier process left.
+**
+** Open is: read the manifest, replay the log from manifest.log_lsn into memtables. No table is
+** opened, nothing is flushed and, unless a transaction is in doubt, nothing is written: a store may be
+** opened read-only at any point of its life.
+**
+** The log is a chain: segment n+1 says at which LSN segment n ends. A segment that becomes
+** unreadable before that point has lost bytes. If any record anywhere claims them to have been
+** durable, the store is damaged; else the power went before they reached the disk, and the log ends
+** there: later segments are dropped, so that what is left is a prefix of the commits.
+**
+** In doubt: a PREPARE at the end of the log without a mark. Its process died between the two halves
+** of the commit (commit.c).
+**   - Same boot as the segment's: the page cache has everything that was ever written, so no mark was
+**     written, so nobody was told OK: aborted.
+**   - Another boot: a mark may have been written and lost. If the PREPARE was to be durable before it
+**     was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not, losing the
+**     last commits is allowed and an unacknowledged one would be wrong: aborted.
+** The decision is written at once, into a new segment, lest a later open decide otherwise.
+*/
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/coding.h"
+#include "io/filename.h"
+#include "store/store.h"
+
+typedef struct found_files {
+    uint64_t *logs;
+    size_t log_count, log_capacity;
+    uint64_t highest;
+    int has_table;
+    fkv_status rc;
+} found_files;
+
+typedef struct replay {
+    fkv_store *s;
+    memtable *active;
+    memtable **sealed; /* newest first */
+    size_t sealed_count;
+    version *tables;
+    wal_record pending;     /* its payload lies in a reader; all stay open to the end */
+    int has_pending;
+    uint8_t pending_boot[16];
+    uint64_t position;      /* LSN where the log ends so far */
+    uint64_t durable;       /* highest claim seen */
+    size_t cut_from;        /* segments from this index on are dropped */
+} replay;
+
+static fkv_status note_file(void *arg, const char *name)
+{
+    found_files *f = arg;
+    uint64_t number = 0;
+    file_kind kind = filename_parse(name, &number);
+
+    if (number > f->highest) f->highest = number;
+    if (kind == FILE_TABLE) f->has_table = 1;
+    if (kind != FILE_WAL) return FKV_OK;
+    if (f->log_count == f->log_capacity) {
+        size_t capacity = f->log_capacity ? f->log_capacity * 2 : 8;
+        uint64_t *logs = alloc_resize(f->logs, capacity * sizeof *logs);
+        if (!logs) return FKV_RAISE(FKV_NOMEM);
+        f->logs = logs;
+        f->log_capacity = capacity;
+    }
+    f->logs[f->log_count++] = number;
+    return FKV_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Seal the replayed memtable and begin another. */
+static fkv_status seal(replay *r)
+{
+    memtable *fresh = NULL;
+    memtable **sealed = alloc_resize(r->sealed, (r->sealed_count + 1) * sizeof *sealed);
+    fkv_status rc;
+
+    if (!sealed) return FKV_RAISE(FKV_NOMEM);
+    r->sealed = sealed;
+    rc = memtable_new(r->s->env, r->s->options.memtable_bytes, r->s->last_seq, &fresh);
+    if (rc) return rc;
+    memmove(sealed + 1, sealed, r->sealed_count * sizeof *sealed);
+    sealed[0] = r->active;
+    r->sealed_count++;
+    r->active = fresh;
+    return FKV_OK;
+}
+
+static fkv_status apply_runs(replay *r, const wal_record *w)
+{
+    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
+    version_edit edit = {0};
+    version *next = NULL;
+    uint64_t files;
+    fkv_status rc = FKV_OK;
+
+    if (w->size < 16) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
+    if (get_u64(w->payload) > r->s->man.next_space)
+        r->s->man.next_space = (uint32_t)get_u64(w->payload);
+    files = get_u64(w->payload + 8);
+    for (uint64_t i = 0; !rc && i < files; i++) {
+        file_meta *f = NULL;
+        int at = 0;
+        rc = manifest_get_file(&p, end, &r->s->home, &at, &f);
+        if (!rc) rc = version_edit_add(&edit, 0, f);
+        file_meta_unref(f);
+    }
+    if (!rc && atomic_load(&r->active->records)) rc = seal(r);
+    if (!rc) rc = version_apply(r->tables, &edit, &next);
+    version_edit_release(&edit);
+    if (rc) return rc;
+    version_unref(r->tables);
+    r->tables = next;
+    return FKV_OK;
+}
+
+static void note_spaces(fkv_store *s, const wal_record *w)
+{
+    size_t at = 0;
+
+    while (at < w->size) {
+        mem_record m;
+        memcpy(&m, w->payload + at, sizeof m);
+        entry_kind kind = mem_record_kind(&m);
+        if (kind == ENTRY_NEW_SPACE) {
+            uint32_t space = get_be32(w->payload + at + sizeof m);
+            if (space >= s->man.next_space && space < UINT32_MAX) s->man.next_space = space + 1;
+        }
+        at += mem_record_bytes(kind, m.key_kind >> 3, m.value_size);
+    }
+}
+
+static fkv_status apply(replay *r, const wal_record *w)
+{
+    fkv_store *s = r->s;
+    fkv_status rc = FKV_OK;
+
+    if (w->flags & WAL_FLAG_RUNS) {
+        rc = apply_runs(r, w);
+        if (rc) return rc;
+    } else {
+        if (!memtable_payload_check(w->payload, w->size, w->count))
+            return FKV_RAISEF(FKV_CORRUPT, "log: malformed transaction at position %llu",
+                              (unsigned long long)w->lsn);
+        note_spaces(s, w);
+        if (memtable_full(r->active) || w->first_seq - r->active->base_seq > UINT32_MAX / 2)
+            rc = seal(r);
+        if (rc) return rc;
+        rc = memtable_room(r->active, w->size, w->count);
+        if (rc == FKV_FULL) {
+            rc = seal(r);
+            if (!rc) rc = memtable_room(r->active, w->size, w->count);
+        }
+        if (rc) return rc;
+        if (atomic_load(&r->active->first_log) == UINT64_MAX)
+            atomic_store(&r->active->first_log, w->lsn);
+        memtable_apply(r->active, w->payload, w->size, w->first_seq);
+    }
+    if (w->count) s->last_seq = w->first_seq + w->count - 1;
+    s->replayed++;
+    return FKV_OK;
+}
+
+static fkv_status one_record(replay *r, wal_reader *reader, const wal_record *w)
+{
+    fkv_status rc = FKV_OK;
+
+    if (w->type == WAL_PREPARE) {
+        r->has_pending = 0;
+        if (w->lsn < r->s->man.log_lsn) return FKV_OK;
+        if (w->first_seq <= r->s->last_seq && w->count)
+            return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
+                              (unsigned long long)w->lsn);
+        r->pending = *w;
+        r->has_pending = 1;
+        memcpy(r->pending_boot, wal_reader_info(reader)->boot_id, sizeof r->pending_boot);
+        return FKV_OK;
+    }
+    if (!r->has_pending || w->ref != r->pending.lsn) return FKV_OK; /* of a skipped record */
+    if (w->type == WAL_COMMIT) rc = apply(r, &r->pending);
+    r->has_pending = 0;
+    return rc;
+}
+
+/* Replay one segment. *whole = 0 when it ends before limit_lsn. */
+static fkv_status one_segment(replay *r, wal_reader *reader, uint64_t limit_lsn, int *whole)
+{
+    wal_record w;
+    fkv_status rc;
+
+    for (;;) {
+        rc = wal_reader_next(reader, limit_lsn, &w);
+        if (rc == FKV_NOTFOUND) break;
+        if (!rc) rc = one_record(r, reader, &w);
+        if (rc) return rc;
+    }
+    if (wal_reader_durable(reader) > r->durable) r->durable = wal_reader_durable(reader);
+    r->position = wal_reader_position(reader);
+    *whole = limit_lsn == UINT64_MAX || r->position == limit_lsn;
+    return FKV_OK;
+}
+
+/* Segment i ended too early: may the rest of the log be dropped? */
+static fkv_status judge_hole(replay *r, wal_reader *const *readers, size_t from, size_t count)
+{
+    for (size_t i = from; i < count; i++) {
+        wal_record w;
+        fkv_status rc;
+        do {
+            rc = wal_reader_next(readers[i], UINT64_MAX, &w);
+        } while (rc == FKV_OK);
+        if (rc != FKV_NOTFOUND) return rc;
+        if (wal_reader_durable(readers[i]) > r->durable)
+            r->durable = wal_reader_durable(readers[i]);
+    }
+    if (r->durable > r->position)
+        return FKV_RAISEF(FKV_CORRUPT, "log: bytes that were durable are damaged at position %llu",
+                          (unsigned long long)r->position);
+    return FKV_OK;
+}
+
+static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
+{
+    fkv_store *s = r->s;
+
+    r->position = s->man.log_lsn;
+    r->cut_from = count;
+    for (size_t i = 0; i < count; i++) {
+        const wal_segment_info *info = wal_reader_info(readers[i]);
+        uint64_t limit = UINT64_MAX;
+        int whole = 1;
+        fkv_status rc;
+
+        if (info->empty) { /* its creation was cut short: nothing can follow */
+            r->cut_from = i;
+            if (i + 1 < count)
+                return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is empty but has a successor",
+                                  (unsigned long long)info->number);
+            return FKV_OK;
+        }
+        if (i > 0 && info->previous != wal_reader_info(readers[i - 1])->number)
+            return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
+                              (unsigned long long)info->previous);
+        if (i == 0 && info->start_lsn > s->man.log_lsn)
+            return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
+                              (unsigned long long)info->previous);
+        if (i + 1 < count && !wal_reader_info(readers[i + 1])->empty)
+            limit = wal_reader_info(readers[i + 1])->start_lsn;
+        rc = one_segment(r, readers[i], limit, &whole);
+        if (rc) return rc;
+        if (!whole) {
+            r->cut_from = i + 1;
+            return judge_hole(r, readers, i + 1, count);
+        }
+    }
+    return FKV_OK;
+}
+
+/* Remove the segments behind a cut, durably, before a new one takes their place in the chain. */
+static fkv_status remove_cut(fkv_store *s, const uint64_t *numbers, size_t from, size_t count)
+{
+    if (from == count || s->options.read_only) return FKV_OK;
+    for (size_t i = count; i-- > from;) { /* last first: never a gap */
+        char name[FILENAME_BYTES_MAX];
+        fkv_status rc;
+        filename_wal(numbers[i], name);
+        rc = s->env->file_remove(s->env, s->dir, name);
+        if (rc && rc != FKV_NOTFOUND) return rc;
+    }
+    return s->env->dir_sync(s->env, s->dir);
+}
+
+/* Decide a PREPARE without a mark, and write the decision down. */
+static fkv_status resolve_in_doubt(replay *r)
+{
+    fkv_store *s = r->s;
+    uint8_t boot[16];
+    uint64_t ref = r->pending.lsn, synced;
+    int commit;
+    fkv_status rc = FKV_OK;
+
+    s->env->boot_id(s->env, boot);
+    commit = (r->pending.flags & WAL_FLAG_SYNC) != 0 &&
+             memcmp(boot, r->pending_boot, sizeof boot) != 0;
+    if (commit) rc = apply(r, &r->pending);
+    if (rc || s->options.read_only) return rc;
+    s->log_end = r->position;
+    rc = store_sync_log(s);
+    if (!rc) rc = store_start_log(s);
+    if (!rc) rc = wal_segment_mark(s->log, commit ? WAL_COMMIT : WAL_ABORT, ref, s->log_end);
+    if (!rc) rc = wal_segment_sync(s->log, &synced);
+    return rc;
+}
+
+static fkv_status check_end(const replay *r, const uint64_t *numbers, size_t count)
+{
+    const manifest *m = &r->s->man;
+
+    if (m->log_required && (count == 0 || numbers[0] != m->log_number))
+        return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
+                          (unsigned long long)m->log_number);
+    if (m->clean_lsn != UINT64_MAX && r->position != m->clean_lsn)
+        return FKV_RAISEF(FKV_CORRUPT,
+                          "the log ends at position %llu, but the store was closed at %llu",
+                          (unsigned long long)r->position, (unsigned long long)m->clean_lsn);
+    return FKV_OK;
+}
+
+static fkv_status replay_log(replay *r, const found_files *files)
+{
+    fkv_store *s = r->s;
+    const uint64_t *numbers = files->logs;
+    size_t count = files->log_count;
+    wal_reader **readers;
+    fkv_status rc = FKV_OK;
+
+    while (count && numbers[0] < s->man.log_number) { /* retired; its removal was cut short */
+        numbers++;
+        count--;
+    }
+    readers = alloc_zero((count + 1) * sizeof(wal_reader *));
+    if (!readers) return FKV_RAISE(FKV_NOMEM);
+    for (size_t i = 0; !rc && i < count; i++)
+        rc = wal_reader_open(s->env, s->dir, numbers[i], &readers[i]);
+    if (!rc) rc = replay_segments(r, readers, count);
+    if (!rc) rc = check_end(r, numbers, count);
+    for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)
+        rc = store_add_log(s, numbers[i], wal_reader_info(readers[i])->start_lsn, NULL);
+    if (!rc) rc = remove_cut(s, numbers, r->cut_from, count);
+    s->log_end = r->position;
+    if (!rc && r->has_pending) rc = resolve_in_doubt(r);
+    for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
+    alloc_free(readers);
+    return rc;
+}
+
+fkv_status store_recover(fkv_store *s)
+{
+    found_files files = {0};
+    replay r = {.s = s};
+    fkv_status rc;
+
+    rc = s->env->dir_list(s->env, s->dir, note_file, &files);
+    if (rc) goto done;
+    if (files.log_count) qsort(files.logs, files.log_count, sizeof *files.logs, by_number);
+    rc = manifest_load(s->env, s->dir, &s->home, &s->man, &r.tables);
+    if (rc == FKV_NOTFOUND && (files.has_table || files.log_count > 1))
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the manifest is missing", s->path);
+    if (rc) goto done;
+    if (s->man.next_number <= files.highest) s->man.next_number = files.highest + 1;
+    s->last_seq = s->man.last_seq;
+    atomic_store(&s->clock_floor, s->man.clock_ms);
+    rc = memtable_new(s->env, s->options.memtable_bytes, s->last_seq, &r.active);
+    if (!rc) rc = replay_log(&r, &files);
+    if (!rc) rc = superversion_new(r.active, r.sealed, r.sealed_count, NULL, r.tables, &s->current);
+    if (!rc) {
+        s->active = r.active;
+        atomic_store(&s->visible_seq, s->last_seq);
+        store_note_shape(s, r.tables);
+        atomic_store(&s->sealed_memtables, (uint32_t)r.sealed_count);
+    }
+done:
+    memtable_unref(r.active);
+    for (size_t i = 0; i < r.sealed_count; i++) memtable_unref(r.sealed[i]);
+    alloc_free(r.sealed);
+    version_unref(r.tables);
+    alloc_free(files.logs);
+    return rc;
+}
+
+typedef struct orphan_scan {
+    fkv_store *s;
+    const version *tables;
+} orphan_scan;
+
+static fkv_status remove_if_orphan(void *arg, const char *name)
+{
+    orphan_scan *scan = arg;
+    fkv_store *s = scan->s;
+    uint64_t number = 0;
+    file_kind kind = filename_parse(name, &number);
+    int wanted = kind != FILE_TABLE && kind != FILE_WAL && kind != FILE_MANIFEST_TMP;
+
+    if (kind == FILE_TABLE)
+        for (int i = 0; i < FKV_LEVELS && !wanted; i++)
+            for (size_t j = 0; j < scan->tables->levels[i].count && !wanted; j++)
+                wanted = scan->tables->levels[i].files[j]->number == number;
+    if (kind == FILE_WAL) {
+        s->env->mutex_lock(s->env, s->mu);
+        for (size_t i = 0; i < s->log_count && !wanted; i++) wanted = s->logs[i].number == number;
+        s->env->mutex_unlock(s->env, s->mu);
+    }
+    if (wanted) return FKV_OK;
+    return s->env->file_remove(s->env, s->dir, name);
+}
+
+fkv_status store_remove_orphans(fkv_store *s)
+{
+    superversion *v = store_current(s);
+    orphan_scan scan = {s, v->tables};
+    fkv_status rc = s->env->dir_list(s->env, s->dir, remove_if_orphan, &scan);
+
+    superversion_unref(v);
+    return rc;
+}

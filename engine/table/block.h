@@ -1,0 +1,76 @@
+/*
+** block.h -- entries inside one uncompressed data block.
+**
+**   block := entry* restart(4)* restart-count(4)
+**   entry := shared(varint) unshared(varint) (value-size << 3 | kind)(varint)
+**            key-suffix [expires(8) if kind is PUT_EXPIRES] value
+**
+** Keys are prefix-compressed against the entry before; at a restart point shared is 0. Restarts are
+** offsets of every nth entry, the first one 0. All reading is safe on hostile bytes: nonsense ends in
+** `bad`, never in an access outside the block.
+*/
+#ifndef FKV_TABLE_BLOCK_H
+#define FKV_TABLE_BLOCK_H
+
+#include "table/format.h"
+
+/* -- building -- */
+
+typedef struct block_builder {
+    buf bytes;
+    buf restarts; /* 32-bit offsets, encoded */
+    buf last_key;
+    uint32_t interval;
+    uint32_t since_restart;
+    uint64_t entries;
+} block_builder;
+
+void block_builder_add(block_builder *b, entry_kind kind, fkv_slice key, fkv_slice value,
+                       int64_t expires_ms);
+/* The finished block; valid until the next reset. */
+FKV_MUST_CHECK fkv_status block_builder_finish(block_builder *b, fkv_slice *out);
+void block_builder_reset(block_builder *b);
+void block_builder_release(block_builder *b);
+static inline size_t block_builder_bytes(const block_builder *b)
+{
+    return b->bytes.size + b->restarts.size + 4;
+}
+
+/* -- reading -- */
+
+typedef struct block_entry {
+    uint32_t at, next; /* offsets of this entry and of the one behind it */
+    uint32_t shared, unshared;
+    const uint8_t *suffix;
+    fkv_slice value;
+    int64_t expires_ms;
+    uint8_t kind;
+} block_entry;
+
+typedef struct block_cursor {
+    const uint8_t *data;
+    uint32_t limit;     /* end of entries */
+    uint32_t restart_count;
+    int valid, bad;
+    block_entry entry;
+    fkv_slice key;      /* into the block or into key_bytes */
+    buf key_bytes;
+    buf interval;       /* block_back_entry items of the restart interval walked backwards */
+    buf interval_keys;
+    size_t back_at, back_count; /* position in interval; count 0 = not loaded */
+} block_cursor;
+
+/* Point the cursor at a block (borrowed). Leaves it on nothing; sets bad if malformed. */
+void block_cursor_open(block_cursor *c, const uint8_t *data, size_t size);
+void block_cursor_release(block_cursor *c);
+void block_cursor_first(block_cursor *c);
+void block_cursor_last(block_cursor *c);
+void block_cursor_seek(block_cursor *c, fkv_slice key);        /* first entry >= key */
+void block_cursor_seek_before(block_cursor *c, fkv_slice key); /* last entry < key */
+void block_cursor_next(block_cursor *c);
+void block_cursor_prev(block_cursor *c);
+
+/* Find exactly key without building keys. 1 found, 0 not there, -1 malformed. */
+int block_get(const uint8_t *data, size_t size, fkv_slice key, block_entry *out);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+** index.h -- from key to data block.
+**
+**   index := entry* count(4)
+**   entry := key-size(varint) separator offset(varint) size(varint)
+**
+** One entry per data block. The separator is >= every key in its block and < every key in the next:
+** the shortest such key, not necessarily one that exists. In memory the separators' first eight bytes
+** after their common prefix stand in an array, so a search compares integers.
+*/
+#ifndef FKV_TABLE_INDEX_H
+#define FKV_TABLE_INDEX_H
+
+#include "table/cache.h"
+#include "table/format.h"
+
+typedef struct index_entry {
+    uint64_t prefix;
+    uint32_t key_at, key_size; /* in bytes->data */
+    block_handle handle;
+} index_entry;
+
+typedef struct table_index {
+    block *bytes;
+    index_entry *entries;
+    size_t count;
+    size_t skip; /* length of the prefix that all separators share */
+} table_index;
+
+/* Append an entry to an index being built; finish with index_finish. */
+void index_append(buf *index, fkv_slice separator, block_handle handle);
+void index_finish(buf *index, uint32_t count);
+
+/* The shortest key that is >= low and < high, into out. high.data == NULL: any key >= low will do. */
+void index_separator(fkv_slice low, fkv_slice high, buf *out);
+
+/* Take over `bytes` (also on failure) and parse it. FKV_CORRUPT (without a place) if malformed or if
+** a handle reaches beyond data_end. */
+FKV_MUST_CHECK fkv_status index_open(table_index *x, block *bytes, uint64_t data_end);
+void index_release(table_index *x); /* zeroed is fine */
+
+/* First block whose separator is >= key: the only one that can hold it. count if none. */
+size_t index_find(const table_index *x, fkv_slice key);
+
+#endif

@@ -1,0 +1,279 @@
+#include "table/reader.h"
+
+#include <stdio.h>
+
+#include "base/alloc.h"
+
+fkv_status table_bad_block(const table *t, uint64_t offset)
+{
+    return FKV_RAISEF(FKV_CORRUPT, "%s: malformed data block at offset %llu", t->name,
+                      (unsigned long long)offset);
+}
+
+static fkv_status damaged(const table *t, const char *what, uint64_t offset)
+{
+    return FKV_RAISEF(FKV_CORRUPT, "%s: bad checksum in %s block at offset %llu", t->name, what,
+                      (unsigned long long)offset);
+}
+
+/* Turn stored bytes (checked) of a compressed block into the block. */
+static fkv_status inflate(const table *t, block_handle h, const uint8_t *stored, uint8_t codec,
+                          block **out)
+{
+    size_t raw;
+    block *b;
+    fkv_status rc;
+
+    if (h.size < 4) return table_bad_block(t, h.offset);
+    raw = get_u32(stored);
+    if (raw > COMPRESSED_RAW_MAX || raw / COMPRESSED_RATIO_MAX > h.size)
+        return table_bad_block(t, h.offset);
+    b = block_new(raw);
+    if (!b) return FKV_RAISE(FKV_NOMEM);
+    rc = codec_decompress((codec_id)codec, stored + 4, (size_t)h.size - 4, b->data, raw);
+    if (rc) {
+        block_unref(b);
+        return rc == FKV_CORRUPT ? table_bad_block(t, h.offset) : rc;
+    }
+    *out = b;
+    return FKV_OK;
+}
+
+fkv_status table_load_block(table *t, block_handle h, const uint8_t *stored, const char *what,
+                            block **out)
+{
+    size_t bytes = (size_t)h.size + BLOCK_TRAILER, got = 0;
+    block *b = NULL;
+    uint8_t codec;
+    fkv_status rc = FKV_OK;
+
+    *out = NULL;
+    if (!stored) {
+        b = block_new(bytes);
+        if (!b) return FKV_RAISE(FKV_NOMEM);
+        rc = t->env->file_read(t->env, t->file, h.offset, b->data, bytes, &got);
+        if (!rc && got < bytes)
+            rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a %s block at offset %llu", t->name,
+                            what, (unsigned long long)h.offset);
+        if (rc) goto done;
+        stored = b->data;
+    }
+    codec = stored[h.size];
+    if (get_u32(stored + h.size + 1) !=
+        block_crc(t->footer.unique_id, h.offset, stored, (size_t)h.size, codec)) {
+        rc = damaged(t, what, h.offset);
+        goto done;
+    }
+    if (codec != CODEC_NONE) {
+        rc = inflate(t, h, stored, codec, out);
+    } else if (b) {
+        b->size = (size_t)h.size;
+        *out = b;
+        b = NULL;
+    } else {
+        *out = block_new((size_t)h.size);
+        if (*out) memcpy((*out)->data, stored, (size_t)h.size);
+        rc = *out ? FKV_OK : FKV_RAISE(FKV_NOMEM);
+    }
+done:
+    block_unref(b);
+    return rc;
+}
+
+fkv_status table_data_block(table *t, size_t i, block **out)
+{
+    block_handle h = t->index.entries[i].handle;
+    fkv_status rc;
+
+    *out = cache_find(t->cache, t->footer.unique_id, h.offset);
+    if (*out) return FKV_OK;
+    rc = table_load_block(t, h, NULL, "data", out);
+    if (rc) return rc;
+    (*out)->file_id = t->footer.unique_id;
+    (*out)->offset = h.offset;
+    cache_add(t->cache, *out);
+    return FKV_OK;
+}
+
+static fkv_status parse_ranges(table *t)
+{
+    const uint8_t *p = t->range_bytes->data, *end = p + t->range_bytes->size;
+    uint64_t count = t->footer.range_count;
+
+    if (count > t->range_bytes->size / 2) return table_bad_block(t, t->footer.ranges.offset);
+    t->ranges = alloc_bytes((size_t)(count + 1) * sizeof *t->ranges);
+    if (!t->ranges) return FKV_RAISE(FKV_NOMEM);
+    for (uint64_t i = 0; i < count; i++) {
+        fkv_slice *parts[2] = {&t->ranges[i].from, &t->ranges[i].to};
+        for (int j = 0; j < 2; j++) {
+            uint64_t size;
+            p = get_varint64(p, end, &size);
+            if (!p || size > (uint64_t)(end - p))
+                return table_bad_block(t, t->footer.ranges.offset);
+            *parts[j] = fkv_slice_of(p, (size_t)size);
+            p += size;
+        }
+        if (slice_compare(*parts[0], *parts[1]) >= 0 ||
+            (i > 0 && slice_compare(t->ranges[i - 1].to, *parts[0]) > 0))
+            return table_bad_block(t, t->footer.ranges.offset);
+    }
+    return p == end ? FKV_OK : table_bad_block(t, t->footer.ranges.offset);
+}
+
+static fkv_status read_footer(table *t, uint64_t unique_id, uint64_t file_bytes)
+{
+    uint8_t bytes[FOOTER_BYTES];
+    uint64_t size = 0;
+    size_t got = 0;
+    fkv_status rc = t->env->file_size(t->env, t->file, &size);
+
+    if (rc) return rc;
+    if (size != file_bytes || size < FOOTER_BYTES)
+        return FKV_RAISEF(FKV_CORRUPT, "%s: has %llu bytes, the manifest says %llu", t->name,
+                          (unsigned long long)size, (unsigned long long)file_bytes);
+    t->file_bytes = size;
+    rc = t->env->file_read(t->env, t->file, size - FOOTER_BYTES, bytes, sizeof bytes, &got);
+    if (!rc && got != sizeof bytes)
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in its footer", t->name);
+    if (!rc) rc = footer_decode(bytes, size - FOOTER_BYTES, t->name, &t->footer);
+    if (!rc && t->footer.unique_id != unique_id)
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: is a table of another store or time (id at offset %llu)",
+                        t->name, (unsigned long long)(size - FOOTER_BYTES + FOOT_UNIQUE_ID));
+    return rc;
+}
+
+static fkv_status load_parts(table *t)
+{
+    block *index = NULL;
+    fkv_status rc = table_load_block(t, t->footer.index, NULL, "index", &index);
+
+    if (rc) return rc;
+    rc = index_open(&t->index, index, t->footer.data_end);
+    if (rc == FKV_CORRUPT) return table_bad_block(t, t->footer.index.offset);
+    if (!rc && t->footer.filter.size) {
+        rc = table_load_block(t, t->footer.filter, NULL, "filter", &t->filter);
+        if (!rc && !filter_check(fkv_slice_of(t->filter->data, t->filter->size)))
+            rc = table_bad_block(t, t->footer.filter.offset);
+    }
+    if (!rc && t->footer.ranges.size) {
+        rc = table_load_block(t, t->footer.ranges, NULL, "range", &t->range_bytes);
+        if (!rc) rc = parse_ranges(t);
+    } else if (!rc && t->footer.range_count) {
+        rc = table_bad_block(t, t->footer.ranges.offset);
+    }
+    return rc;
+}
+
+fkv_status table_open(fkv_env *env, env_file *file, const char *name, uint64_t unique_id,
+                      uint64_t file_bytes, block_cache *cache, table **out)
+{
+    table *t = alloc_zero(sizeof *t);
+    fkv_status rc;
+
+    *out = NULL;
+    if (!t) {
+        env->file_close(env, file);
+        return FKV_RAISE(FKV_NOMEM);
+    }
+    t->env = env;
+    t->file = file;
+    t->cache = cache;
+    (void)snprintf(t->name, sizeof t->name, "%s", name);
+    rc = read_footer(t, unique_id, file_bytes);
+    if (!rc) rc = load_parts(t);
+    if (rc) {
+        table_free(t);
+        return rc;
+    }
+    *out = t;
+    return FKV_OK;
+}
+
+void table_free(table *t)
+{
+    if (!t) return;
+    index_release(&t->index);
+    block_unref(t->filter);
+    block_unref(t->range_bytes);
+    alloc_free(t->ranges);
+    t->env->file_close(t->env, t->file);
+    alloc_free(t);
+}
+
+size_t table_memory(const table *t)
+{
+    size_t n = sizeof *t + t->index.bytes->size + t->index.count * sizeof *t->index.entries;
+
+    if (t->filter) n += t->filter->size;
+    if (t->range_bytes) n += t->range_bytes->size + t->footer.range_count * sizeof *t->ranges;
+    return n;
+}
+
+fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
+{
+    block_entry e;
+    block *b = NULL;
+    size_t i;
+    int found;
+    fkv_status rc;
+
+    *out = (table_value){0};
+    if (t->filter && !filter_may_hold(fkv_slice_of(t->filter->data, t->filter->size), hash))
+        return FKV_NOTFOUND;
+    i = index_find(&t->index, key);
+    if (i == t->index.count) return FKV_NOTFOUND;
+    rc = table_data_block(t, i, &b);
+    if (rc) return rc;
+    found = block_get(b->data, b->size, key, &e);
+    if (found <= 0) {
+        block_unref(b);
+        return found ? table_bad_block(t, t->index.entries[i].handle.offset) : FKV_NOTFOUND;
+    }
+    out->value = e.value;
+    out->expires_ms = e.expires_ms;
+    out->kind = e.kind;
+    out->pin = b;
+    return FKV_OK;
+}
+
+void table_value_release(table_value *v)
+{
+    block_unref(v->pin);
+    *v = (table_value){0};
+}
+
+int table_covers(const table *t, fkv_slice key, fkv_slice *from, fkv_slice *to)
+{
+    size_t low = 0, high = (size_t)t->footer.range_count;
+
+    while (low < high) { /* first range that ends behind key */
+        size_t mid = (low + high) / 2;
+        if (slice_compare(t->ranges[mid].to, key) <= 0) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    if (low == t->footer.range_count || slice_compare(t->ranges[low].from, key) > 0) return 0;
+    *from = t->ranges[low].from;
+    *to = t->ranges[low].to;
+    return 1;
+}
+
+uint64_t table_range_count(const table *t)
+{
+    return t->footer.range_count;
+}
+
+void table_range_at(const table *t, uint64_t i, fkv_slice *from, fkv_slice *to)
+{
+    *from = t->ranges[i].from;
+    *to = t->ranges[i].to;
+}
+
+uint64_t table_offset_of(const table *t, fkv_slice key)
+{
+    size_t i = index_find(&t->index, key);
+
+    return i == t->index.count ? t->footer.data_end : t->index.entries[i].handle.offset;
+}

@@ -1,0 +1,36 @@
+/* reader.h -- an open table, inside table/. */
+#ifndef FKV_TABLE_READER_H
+#define FKV_TABLE_READER_H
+
+#include "table/block.h"
+#include "table/cache.h"
+#include "table/filter.h"
+#include "table/index.h"
+
+struct table {
+    fkv_env *env;
+    env_file *file;
+    block_cache *cache;
+    char name[40];
+    uint64_t file_bytes;
+    table_footer footer;
+    table_index index;
+    block *filter;     /* NULL: none */
+    block *range_bytes;
+    struct table_range {
+        fkv_slice from, to;
+    } * ranges;
+};
+
+/* Read, check and inflate a block: from `stored` (content and trailer as in the file) or, if that is
+** NULL, from the file. `what` names it in error texts. */
+FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const uint8_t *stored,
+                                           const char *what, block **out);
+
+/* The same through the cache. */
+FKV_MUST_CHECK fkv_status table_data_block(table *t, size_t i, block **out);
+
+/* Raise FKV_CORRUPT for a block that passed its checksum but makes no sense. */
+fkv_status table_bad_block(const table *t, uint64_t offset);
+
+#endif

@@ -1,0 +1,112 @@
+/*
+** init.c -- loading the extension
+**
+** A loadable build stays mapped for good (SQLITE_OK_LOAD_PERMANENTLY): the store's threads may
+** outlive the connection that loaded it. A static build (-DSQLITE_CORE) is for
+** sqlite3_auto_extension or a direct call, where that code would be taken for an error.
+*/
+#include "sqlite3ext.h"
+
+#include "base/alloc.h"
+#include "listener.h"
+#include "module.h"
+#include "stats.h"
+
+SQLITE_EXTENSION_INIT1
+
+#define SQLITE_OLDEST 3038000 /* sqlite3_vtab_in, sqlite3_vtab_rhs_value */
+
+#ifdef SQLITE_CORE
+#define LOADED SQLITE_OK
+#define BUILD_KIND "static"
+#else
+#define LOADED SQLITE_OK_LOAD_PERMANENTLY
+#define BUILD_KIND "loadable"
+#endif
+
+int sqlite3_fastkv_init(sqlite3 *db, char **error, const sqlite3_api_routines *api);
+
+static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    sqlite3_result_text(context, FKV_VERSION, -1, SQLITE_STATIC);
+}
+
+static void debug(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    char *text = sqlite3_mprintf("fastkv %s, %s build, compiler %s, made for SQLite %s\n"
+                                 "running on SQLite %s, %s",
+                                 FKV_VERSION, BUILD_KIND, __VERSION__, SQLITE_VERSION,
+                                 sqlite3_libversion(), sqlite3_sourceid());
+
+    (void)argc, (void)argv;
+    if (text) {
+        sqlite3_result_text(context, text, -1, sqlite3_free);
+    } else {
+        sqlite3_result_error_nomem(context);
+    }
+}
+
+static void registry_free(void *p)
+{
+    conn_free_all(p);
+    alloc_free(p);
+}
+
+/* Loading twice into one connection must not make a second registry: two conns of one connection
+** would wait for each other. */
+static int already_loaded(sqlite3 *db)
+{
+    sqlite3_stmt *s = NULL;
+    int rc = sqlite3_prepare_v2(
+        db, "SELECT 1 FROM pragma_module_list WHERE name = '" LISTENER_NAME "'", -1, &s, NULL);
+    int found = rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+
+    (void)sqlite3_finalize(s);
+    return found;
+}
+
+static int register_all(sqlite3 *db)
+{
+    const int flags = SQLITE_UTF8 | SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC;
+    registry *r = alloc_zero(sizeof *r);
+    int rc;
+
+    if (!r) return SQLITE_NOMEM;
+    r->db = db;
+    /* Takes r over, also when it fails. The other modules only borrow it: SQLite frees all modules
+    ** of a connection together, when no table of theirs is left. */
+    rc = sqlite3_create_module_v2(db, "fastkv", &kv_table_module, r, registry_free);
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_create_module_v2(db, LISTENER_NAME, &listener_module, r, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_create_module_v2(db, "fastkv_stats", &stats_module, r, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_create_function_v2(db, "fastkv_version", 0, flags, NULL, version, NULL, NULL,
+                                        NULL);
+    }
+    if (rc == SQLITE_OK) {
+        rc =
+            sqlite3_create_function_v2(db, "fastkv_debug", 0, flags, NULL, debug, NULL, NULL, NULL);
+    }
+    return rc;
+}
+
+__attribute__((visibility("default"))) int sqlite3_fastkv_init(sqlite3 *db, char **error,
+                                                               const sqlite3_api_routines *api)
+{
+    int rc;
+
+    SQLITE_EXTENSION_INIT2(api);
+    (void)api;
+    if (sqlite3_libversion_number() < SQLITE_OLDEST) {
+        *error = sqlite3_mprintf("fastkv needs SQLite 3.38.0 or newer; this is %s",
+                                 sqlite3_libversion());
+        return SQLITE_ERROR;
+    }
+    if (already_loaded(db)) return LOADED;
+    rc = register_all(db);
+    return rc ? rc : LOADED;
+}

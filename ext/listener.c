@@ -1,0 +1,219 @@
+/*
+** listener.c -- the table fastkv_txn
+**
+** SQLite tells a virtual table about COMMIT, ROLLBACK and savepoints only if the table takes part
+** in the transaction, which it does from its xBegin on. Two of our writes fall outside of that:
+**
+** 1. xDestroy (DROP TABLE) runs inside the transaction, and the table hears nothing afterwards.
+** 2. xCreate counts as xBegin, but a table that was created after SAVEPOINT s hears nothing of
+**    ROLLBACK TO s.
+**
+** So both step `DELETE FROM fastkv_txn WHERE 0`. It deletes nothing, but it enrols this table,
+** whose methods drive all conns of the connection. They are idempotent (txn.c), so it does not
+** matter that the tables proper call them too.
+**
+** fastkv_txn is eponymous: it exists in every connection, in schema main, and enrolling takes
+** main's write lock. For a change in another schema that would be a lock too many, so there a temp
+** table of the same module is made on first use, `temp.fastkv_txn`, and only the temp database is
+** locked.
+*/
+#include "listener.h"
+
+#include "base/alloc.h"
+#include "errmap.h"
+
+SQLITE_EXTENSION_INIT3
+
+typedef struct listener {
+    sqlite3_vtab base;
+    registry *owner;
+} listener;
+
+static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
+                   char **error)
+{
+    listener *l = alloc_zero(sizeof *l);
+    int rc;
+
+    (void)argc, (void)argv, (void)error;
+    if (!l) return SQLITE_NOMEM;
+    l->owner = aux;
+    rc = sqlite3_declare_vtab(db, "CREATE TABLE x(unused)");
+    if (rc) {
+        alloc_free(l);
+        return rc;
+    }
+    *out = &l->base;
+    return SQLITE_OK;
+}
+
+static int disconnect(sqlite3_vtab *vtab)
+{
+    alloc_free(vtab);
+    return SQLITE_OK;
+}
+
+static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    (void)vtab;
+    info->estimatedCost = 1;
+    info->estimatedRows = 1;
+    return SQLITE_OK;
+}
+
+static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
+{
+    (void)vtab;
+    *out = alloc_zero(sizeof **out);
+    return *out ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int close_cursor(sqlite3_vtab_cursor *cursor)
+{
+    alloc_free(cursor);
+    return SQLITE_OK;
+}
+
+static int filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int argc,
+                  sqlite3_value **argv)
+{
+    (void)cursor, (void)number, (void)text, (void)argc, (void)argv;
+    return SQLITE_OK;
+}
+
+static int next(sqlite3_vtab_cursor *cursor)
+{
+    (void)cursor;
+    return SQLITE_OK;
+}
+
+static int eof(sqlite3_vtab_cursor *cursor)
+{
+    (void)cursor;
+    return 1;
+}
+
+static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int index)
+{
+    (void)cursor, (void)context, (void)index;
+    return SQLITE_OK;
+}
+
+static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *out)
+{
+    (void)cursor;
+    *out = 0;
+    return SQLITE_OK;
+}
+
+/* It must be there for the table to be writable. */
+static int update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid_out)
+{
+    (void)argc, (void)argv, (void)rowid_out;
+    return errmap_say(vtab, SQLITE_READONLY, "fastkv: " LISTENER_NAME " is not for writing");
+}
+
+static int begin(sqlite3_vtab *vtab)
+{
+    (void)vtab;
+    return SQLITE_OK;
+}
+
+/* A conn that ends may be freed: `next` is read first in all these loops. */
+static int sync_all(sqlite3_vtab *vtab)
+{
+    registry *owner = ((listener *)vtab)->owner;
+
+    for (conn *c = owner->conns; c; c = c->next) {
+        char *error = NULL;
+        int rc = conn_sync(c, &error);
+        if (rc) {
+            sqlite3_free(vtab->zErrMsg);
+            vtab->zErrMsg = error;
+            return rc;
+        }
+    }
+    return SQLITE_OK;
+}
+
+static int commit_all(sqlite3_vtab *vtab)
+{
+    conn *following;
+
+    for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
+        following = c->next;
+        conn_commit(c);
+    }
+    return SQLITE_OK;
+}
+
+static int rollback_all(sqlite3_vtab *vtab)
+{
+    conn *following;
+
+    for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
+        following = c->next;
+        conn_rollback(c);
+    }
+    return SQLITE_OK;
+}
+
+static int savepoint_all(sqlite3_vtab *vtab, int n)
+{
+    for (conn *c = ((listener *)vtab)->owner->conns; c; c = c->next) {
+        fkv_status st = conn_savepoint(c, n);
+        if (st) return errmap_vtab(vtab, st);
+    }
+    return SQLITE_OK;
+}
+
+static int release_all(sqlite3_vtab *vtab, int n)
+{
+    for (conn *c = ((listener *)vtab)->owner->conns; c; c = c->next) conn_release_savepoint(c, n);
+    return SQLITE_OK;
+}
+
+static int rollback_to_all(sqlite3_vtab *vtab, int n)
+{
+    for (conn *c = ((listener *)vtab)->owner->conns; c; c = c->next) conn_rollback_to(c, n);
+    return SQLITE_OK;
+}
+
+const sqlite3_module listener_module = {
+    .iVersion = 2,
+    .xCreate = connect,
+    .xConnect = connect,
+    .xBestIndex = best_index,
+    .xDisconnect = disconnect,
+    .xDestroy = disconnect,
+    .xOpen = open_cursor,
+    .xClose = close_cursor,
+    .xFilter = filter,
+    .xNext = next,
+    .xEof = eof,
+    .xColumn = column,
+    .xRowid = rowid,
+    .xUpdate = update,
+    .xBegin = begin,
+    .xSync = sync_all,
+    .xCommit = commit_all,
+    .xRollback = rollback_all,
+    .xSavepoint = savepoint_all,
+    .xRelease = release_all,
+    .xRollbackTo = rollback_to_all,
+};
+
+int listener_enrol(registry *owner, const char *schema, char **error)
+{
+    int in_main = sqlite3_stricmp(schema, "main") == 0;
+    const char *sql = in_main ? "DELETE FROM main." LISTENER_NAME " WHERE 0"
+                              : "CREATE VIRTUAL TABLE IF NOT EXISTS temp." LISTENER_NAME
+                                " USING " LISTENER_NAME "; DELETE FROM temp." LISTENER_NAME
+                                " WHERE 0";
+    char *text = NULL;
+    int rc = sqlite3_exec(owner->db, sql, NULL, NULL, &text);
+
+    if (rc && text) *error = sqlite3_mprintf("fastkv: %s", text);
+    sqlite3_free(text);
+    return rc;
+}

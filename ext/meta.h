@@ -1,0 +1,27 @@
+/* meta.h -- the shadow table <name>_meta: what ties a table to its store. */
+#ifndef FASTKV_EXT_META_H
+#define FASTKV_EXT_META_H
+
+#include "options.h"
+#include "sqlite3ext.h"
+
+typedef struct table_meta {
+    uint8_t uuid[16]; /* the store */
+    uint32_t space;   /* the table in it */
+} table_meta;
+
+/* Each returns a result code; on failure *error may be set (sqlite3_malloc'ed). */
+int meta_create(sqlite3 *db, const char *schema, const char *table, const table_meta *m,
+                const kv_options *o, char **error);
+int meta_read(sqlite3 *db, const char *schema, const char *table, table_meta *out, kv_options *o,
+              char **error);
+int meta_drop(sqlite3 *db, const char *schema, const char *table, char **error);
+int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *to, char **error);
+
+/* Does some fastkv table of this schema belong to the store with this uuid? */
+int meta_names_store(sqlite3 *db, const char *schema, const uint8_t uuid[16], int *out);
+
+/* 32 lower-case hexadecimal digits. */
+void meta_uuid_text(const uint8_t uuid[16], char out[33]);
+
+#endif

@@ -1,0 +1,166 @@
+/*
+** module.c -- the methods of a fastkv table that are about the table as a whole
+**
+** Connecting opens nothing. What can be wrong with the store (missing, another one, damaged) is
+** found by kv_table_ready() at the first use, so that PRAGMA table_info and DROP TABLE work all
+** the same.
+*/
+#include "module.h"
+
+#include <string.h>
+
+#include "base/coding.h"
+#include "cursor.h"
+#include "ddl.h"
+#include "errmap.h"
+#include "meta.h"
+#include "plan.h"
+#include "update.h"
+
+SQLITE_EXTENSION_INIT3
+
+static kv_table *table_of(sqlite3_vtab *vtab)
+{
+    return (kv_table *)vtab;
+}
+
+static int create(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
+                  char **error)
+{
+    kv_table *t;
+    int rc = kv_table_new(aux, argc, argv, &t, error);
+
+    (void)db;
+    if (rc) return rc;
+    rc = kv_table_declare(t, error);
+    if (rc == SQLITE_OK) rc = ddl_create(t, error);
+    if (rc) {
+        kv_table_free(t);
+        return rc;
+    }
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
+                   char **error)
+{
+    kv_table *t;
+    table_meta m;
+    int rc = kv_table_new(aux, argc, argv, &t, error);
+
+    if (rc) return rc;
+    rc = kv_table_declare(t, error);
+    if (rc) {
+        kv_table_free(t);
+        return rc;
+    }
+    rc = meta_read(db, argv[1], argv[2], &m, &t->schema.options, &t->broken);
+    if (rc == SQLITE_NOMEM || (rc && !t->broken)) {
+        kv_table_free(t);
+        return rc;
+    }
+    memcpy(t->uuid, m.uuid, sizeof t->uuid);
+    put_be32(t->prefix, m.space);
+    *out = &t->base;
+    return SQLITE_OK;
+}
+
+static int disconnect(sqlite3_vtab *vtab)
+{
+    kv_table_free(table_of(vtab));
+    return SQLITE_OK;
+}
+
+static int destroy(sqlite3_vtab *vtab)
+{
+    int rc = ddl_drop(table_of(vtab));
+
+    if (rc == SQLITE_OK) kv_table_free(table_of(vtab));
+    return rc;
+}
+
+static int rename_table(sqlite3_vtab *vtab, const char *to)
+{
+    return ddl_rename(table_of(vtab), to);
+}
+
+static int shadow_name(const char *suffix)
+{
+    return sqlite3_stricmp(suffix, "meta") == 0;
+}
+
+static int begin(sqlite3_vtab *vtab)
+{
+    kv_table *t = table_of(vtab);
+    int rc = kv_table_ready(t);
+
+    return rc ? rc : errmap_vtab(vtab, conn_begin(t->conn));
+}
+
+static int sync_txn(sqlite3_vtab *vtab)
+{
+    char *error = NULL;
+    int rc = conn_sync(table_of(vtab)->conn, &error);
+
+    if (rc) {
+        sqlite3_free(vtab->zErrMsg);
+        vtab->zErrMsg = error;
+    }
+    return rc;
+}
+
+static int commit(sqlite3_vtab *vtab)
+{
+    conn_commit(table_of(vtab)->conn);
+    return SQLITE_OK;
+}
+
+static int rollback(sqlite3_vtab *vtab)
+{
+    conn_rollback(table_of(vtab)->conn);
+    return SQLITE_OK;
+}
+
+static int savepoint(sqlite3_vtab *vtab, int n)
+{
+    return errmap_vtab(vtab, conn_savepoint(table_of(vtab)->conn, n));
+}
+
+static int release(sqlite3_vtab *vtab, int n)
+{
+    conn_release_savepoint(table_of(vtab)->conn, n);
+    return SQLITE_OK;
+}
+
+static int rollback_to(sqlite3_vtab *vtab, int n)
+{
+    conn_rollback_to(table_of(vtab)->conn, n);
+    return SQLITE_OK;
+}
+
+const sqlite3_module kv_table_module = {
+    .iVersion = 3,
+    .xCreate = create,
+    .xConnect = connect,
+    .xBestIndex = plan_best_index,
+    .xDisconnect = disconnect,
+    .xDestroy = destroy,
+    .xOpen = cursor_open,
+    .xClose = cursor_close,
+    .xFilter = cursor_filter,
+    .xNext = cursor_next,
+    .xEof = cursor_eof,
+    .xColumn = cursor_column,
+    .xRowid = cursor_rowid,
+    .xUpdate = update_row,
+    .xBegin = begin,
+    .xSync = sync_txn,
+    .xCommit = commit,
+    .xRollback = rollback,
+    .xRename = rename_table,
+    .xSavepoint = savepoint,
+    .xRelease = release,
+    .xRollbackTo = rollback_to,
+    .xShadowName = shadow_name,
+};

@@ -1,0 +1,337 @@
+/*
+** plan.c -- xBestIndex
+**
+** A plan is a list of terms on leading key columns: equalities (=, IS, IN), and on the first column
+** that has none, ranges (>, >=, <, <=) and patterns (GLOB, LIKE). xFilter turns it into key ranges
+** (keyrange.c). The language of idxStr, one term for each argument in argv:
+**
+**   terms := [term (' ' term)*]
+**   term  := op number ['~']        number: position of the column in the primary key
+**   op    := '=' | 'in' | '>' | '>=' | '<' | '<=' | 'glob' | 'like' | 'offset'
+**
+** Example: WHERE sensor = ? AND at >= ? is "=0~ >=1". idxNum holds the PLAN_ bits.
+**
+** Exact and approximate. SQLite leaves the affinity of a comparison to us, but it depends on the
+** right side: TEXT = 5 compares as text, TEXT = integer_column compares as numbers ('05' matches).
+** Which one it is cannot be asked. With a column of numeric affinity both come to the same, and a
+** literal (sqlite3_vtab_rhs_value) has no affinity; those terms are exact and SQLite need not look
+** again (omit). Every other term is marked '~': SQLite checks each row again, and xFilter takes all
+** rows that could match under either reading. Once a term is approximate no later one is omitted:
+** the ranges need not honour it.
+**
+** One row. SQLITE_INDEX_SCAN_UNIQUE makes UPDATE and DELETE by key one pass instead of two (1.8 us
+** cheaper here), but SQLite then looks at the first row only, which with a widened equality need
+** not be the one. So it is claimed for exact equalities, and for every UPDATE, where an approximate
+** one is taken at its word (PLAN_NARROW): what is lost is UPDATE … WHERE text_key = (SELECT
+** integer_column …) matching '05'.
+**
+** Collation. A term with another collation than BINARY arrives as usable and is not ours. LIKE's
+** own range terms arrive with NOCASE; the LIKE term itself is used instead, with omit = 0 (so is
+** GLOB).
+**
+** Order. Rows come in key order, so ORDER BY is consumed when its columns are the key columns in
+** order, all up or all down, leaving out those that an equality fixes. An approximate equality does
+** not quite fix its column; where the order is built on that, PLAN_NARROW makes xFilter take it at
+** its word. In a UTF-16 database text sorts by UTF-16 units: no order, and text ranges are
+** approximate.
+**
+** Only one IN is used (as a list, through sqlite3_vtab_in), so that the number of ranges stays that
+** of the list. OFFSET is used only when SQLite has nothing left to check or to sort. LIMIT is not:
+** SQLite stops asking by itself.
+*/
+#include "plan.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+#define OMIT_MAX 16 /* SQLite honours omit for so many arguments */
+#define ESTIMATE_PLANS 64
+#define ROWS_MIN 1000
+
+static const char *const op_names[TERM_COUNT] = {"=",  "in",   ">",    ">=",    "<",
+                                                 "<=", "glob", "like", "offset"};
+
+typedef struct planner {
+    kv_table *t;
+    sqlite3_index_info *info;
+    sqlite3_str *text;
+    int args;
+    int approximate;   /* some term is */
+    int in_position;   /* key position of the IN; -1 = there is none */
+    int bound_columns; /* leading key columns with an equality */
+    int range_terms;
+    int pattern_terms;
+} planner;
+
+int plan_next_term(const char **text, plan_term *out)
+{
+    const char *p = *text;
+    size_t n = 0;
+
+    if (!p || !*p) return 0;
+    while (p[n] && !(p[n] >= '0' && p[n] <= '9')) n++;
+    for (int op = 0; op < TERM_COUNT; op++) {
+        if (strlen(op_names[op]) == n && memcmp(op_names[op], p, n) == 0) out->op = (term_op)op;
+    }
+    out->key_index = 0;
+    for (p += n; *p >= '0' && *p <= '9'; p++) out->key_index = out->key_index * 10 + (*p - '0');
+    out->approximate = *p == '~';
+    if (*p == '~') p++;
+    if (*p == ' ') p++;
+    *text = p;
+    return 1;
+}
+
+static int is_binary(sqlite3_index_info *info, int i)
+{
+    const char *name = sqlite3_vtab_collation(info, i);
+
+    return !name || sqlite3_stricmp(name, "BINARY") == 0;
+}
+
+/* The right side is a literal: it has no affinity of its own. */
+static int is_literal(sqlite3_index_info *info, int i)
+{
+    sqlite3_value *v = NULL;
+
+    return sqlite3_vtab_rhs_value(info, i, &v) == SQLITE_OK && v;
+}
+
+static int is_in(sqlite3_index_info *info, int i)
+{
+    return sqlite3_vtab_in(info, i, -1);
+}
+
+static int is_exact(planner *p, int i, term_op op, int position)
+{
+    const kv_column *c = &p->t->schema.columns[p->t->schema.keys[position]];
+
+    if (op == TERM_GLOB || op == TERM_LIKE) return 0;
+    if (op != TERM_EQ && op != TERM_IN && !p->t->utf8) return 0;
+    if (c->affinity >= AFFINITY_NUMERIC) return 1;
+    return op != TERM_IN && is_literal(p->info, i);
+}
+
+/* Use constraint i as the next term. */
+static void take(planner *p, int i, term_op op, int position)
+{
+    int exact = op == TERM_OFFSET || is_exact(p, i, op, position);
+
+    p->args++;
+    if (!exact) p->approximate = 1;
+    p->info->aConstraintUsage[i].argvIndex = p->args;
+    p->info->aConstraintUsage[i].omit = !p->approximate && p->args <= OMIT_MAX;
+    sqlite3_str_appendf(p->text, "%s%s%d%s", p->args > 1 ? " " : "", op_names[op], position,
+                        exact ? "" : "~");
+}
+
+/* Which of our terms a constraint on this column would be; -1 = none. */
+static int term_of(planner *p, int i, int table_column)
+{
+    const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
+
+    if (!c->usable || c->iColumn != table_column) return -1;
+    switch (c->op) {
+    case SQLITE_INDEX_CONSTRAINT_GLOB:
+        return TERM_GLOB;
+    case SQLITE_INDEX_CONSTRAINT_LIKE:
+        return TERM_LIKE;
+    default:
+        break;
+    }
+    if (!is_binary(p->info, i)) return -1;
+    switch (c->op) {
+    case SQLITE_INDEX_CONSTRAINT_EQ:
+        return is_in(p->info, i) ? TERM_IN : TERM_EQ;
+    case SQLITE_INDEX_CONSTRAINT_IS:
+        return TERM_EQ;
+    case SQLITE_INDEX_CONSTRAINT_GT:
+        return TERM_GT;
+    case SQLITE_INDEX_CONSTRAINT_GE:
+        return TERM_GE;
+    case SQLITE_INDEX_CONSTRAINT_LT:
+        return TERM_LT;
+    case SQLITE_INDEX_CONSTRAINT_LE:
+        return TERM_LE;
+    default:
+        return -1;
+    }
+}
+
+/* An equality for this key column: 1 if one was taken. */
+static int take_equality(planner *p, int position)
+{
+    int table_column = p->t->schema.keys[position];
+    int in = -1;
+
+    for (int i = 0; i < p->info->nConstraint; i++) {
+        int op = term_of(p, i, table_column);
+        if (op == TERM_EQ) {
+            take(p, i, TERM_EQ, position);
+            return 1;
+        }
+        if (op == TERM_IN && in < 0) in = i;
+    }
+    if (in < 0 || p->in_position >= 0 || !sqlite3_vtab_in(p->info, in, 1)) return 0;
+    take(p, in, TERM_IN, position);
+    p->in_position = position;
+    return 1;
+}
+
+static void take_ranges(planner *p, int position)
+{
+    for (int i = 0; i < p->info->nConstraint; i++) {
+        int op = term_of(p, i, p->t->schema.keys[position]);
+        if (op < 0 || op == TERM_EQ || op == TERM_IN) continue;
+        take(p, i, (term_op)op, position);
+        if (op == TERM_GLOB || op == TERM_LIKE) {
+            p->pattern_terms++;
+        } else {
+            p->range_terms++;
+        }
+    }
+}
+
+static int is_equal_position(const planner *p, int position)
+{
+    return position < p->bound_columns && position != p->in_position;
+}
+
+static int key_position(const planner *p, int table_column)
+{
+    if (table_column < 0 || table_column >= p->t->schema.column_count) return -1;
+    return p->t->schema.columns[table_column].key_index;
+}
+
+/* Is the key order the wanted one? Sets *descending. */
+static int order_fits(const planner *p, int *descending)
+{
+    const sqlite3_index_info *info = p->info;
+    int next = 0, direction = -1;
+
+    if (!p->t->utf8) return 0;
+    for (int i = 0; i < info->nOrderBy; i++) {
+        int position = key_position(p, info->aOrderBy[i].iColumn);
+        while (next < p->t->schema.key_count && is_equal_position(p, next)) next++;
+        if (next == p->t->schema.key_count) break; /* one row: what follows cannot matter */
+        if (position >= 0 && (is_equal_position(p, position) || position < next)) continue;
+        if (position != next) return 0;
+        if (direction >= 0 && direction != info->aOrderBy[i].desc) return 0;
+        direction = info->aOrderBy[i].desc;
+        next++;
+    }
+    *descending = direction == 1;
+    return info->nOrderBy > 0;
+}
+
+/* (a, b) > (?, ?) arrives as a >= ?, and SQLite checks it again whatever omit says. */
+static int may_be_row_value(sqlite3_index_info *info, int i)
+{
+    int op = info->aConstraint[i].op;
+
+    return (op == SQLITE_INDEX_CONSTRAINT_GE || op == SQLITE_INDEX_CONSTRAINT_LE) &&
+           !is_literal(info, i);
+}
+
+/* OFFSET may skip rows only if SQLite would drop none and reorder none. */
+static void take_offset(planner *p)
+{
+    int offset = -1;
+
+    for (int i = 0; i < p->info->nConstraint; i++) {
+        const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
+        if (c->op == SQLITE_INDEX_CONSTRAINT_LIMIT) continue;
+        if (c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
+            if (!c->usable) return;
+            offset = i;
+        } else if (!p->info->aConstraintUsage[i].omit || may_be_row_value(p->info, i)) {
+            return;
+        }
+    }
+    if (offset < 0 || p->args >= OMIT_MAX) return;
+    if (p->info->nOrderBy && !p->info->orderByConsumed) return;
+    take(p, offset, TERM_OFFSET, 0);
+}
+
+/* Rows in the table, roughly; asks the store once in a while. */
+static double table_rows(kv_table *t)
+{
+    if (t->plans++ % ESTIMATE_PLANS == 0 && kv_table_ready(t) == SQLITE_OK) {
+        kv_table_range r;
+        uint64_t bytes;
+        kv_table_bounds(t, &r);
+        fkv_estimate(t->conn->store, fkv_slice_of(r.from, sizeof r.from),
+                     fkv_slice_of(r.to, sizeof r.to), &t->rows, &bytes);
+    }
+    return t->rows < ROWS_MIN ? ROWS_MIN : (double)t->rows;
+}
+
+/* Only UPDATE asks for all columns, the hidden command column among them. */
+static int is_update(const planner *p)
+{
+    int hidden = schema_command_column(&p->t->schema);
+
+    return hidden < 63 && p->info->colUsed >> hidden & 1;
+}
+
+/* Every key column has one value. */
+static int is_one_row(const planner *p)
+{
+    return p->bound_columns == p->t->schema.key_count && p->in_position < 0;
+}
+
+static void estimate(planner *p)
+{
+    sqlite3_index_info *info = p->info;
+    double rows = table_rows(p->t);
+    int has_in = p->in_position >= 0;
+    double seeks = has_in ? 25 : 1; /* SQLite's own guess at the length of a list */
+    int all = p->bound_columns == p->t->schema.key_count;
+
+    if (all) {
+        rows = seeks;
+    } else {
+        for (int i = 0; i < p->bound_columns; i++) rows /= 100;
+        if (p->range_terms) rows /= p->range_terms > 1 ? 64 : 4;
+        if (p->pattern_terms && !p->range_terms) rows /= 64;
+        if (has_in) rows *= seeks;
+        if (p->bound_columns && rows < 10 * seeks) rows = 10 * seeks;
+        if (rows < 2) rows = 2;
+    }
+    info->estimatedRows = (sqlite3_int64)rows;
+    info->estimatedCost = 10 * seeks + 1.5 * rows;
+    if (is_one_row(p) && (!p->approximate || is_update(p))) {
+        info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
+    }
+}
+
+int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
+{
+    kv_table *t = (kv_table *)vtab;
+    planner p = {.t = t, .info = info, .in_position = -1};
+    int descending = 0;
+    int position = 0;
+
+    p.text = sqlite3_str_new(NULL);
+    while (position < t->schema.key_count && take_equality(&p, position)) position++;
+    p.bound_columns = position;
+    if (position < t->schema.key_count) take_ranges(&p, position);
+    if (order_fits(&p, &descending)) {
+        info->orderByConsumed = 1;
+        if (descending) info->idxNum |= PLAN_DESCENDING;
+        /* An IN is no fixed column: its values, widened or not, come in key order. */
+        if (p.bound_columns > (p.in_position >= 0)) info->idxNum |= PLAN_NARROW;
+    }
+    take_offset(&p);
+    if (t->schema.key_count == 1 && p.args == 1 && p.bound_columns == 1 && p.in_position < 0) {
+        info->idxNum |= PLAN_POINT;
+        if (p.approximate && !is_update(&p)) info->idxNum |= PLAN_APPROXIMATE;
+        info->idxNum &= ~PLAN_NARROW;
+    }
+    if (is_one_row(&p) && is_update(&p)) info->idxNum |= PLAN_NARROW;
+    estimate(&p);
+    info->idxStr = sqlite3_str_finish(p.text);
+    info->needToFreeIdxStr = 1;
+    return info->idxStr || p.args == 0 ? SQLITE_OK : SQLITE_NOMEM;
+}
