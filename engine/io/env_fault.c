@@ -87,8 +87,7 @@ static fkv_status dir_remove(fkv_env *env, const char *path)
 
 /* -- files ---------------------------------------------------------------------------------- */
 
-static fkv_status file_open(fkv_env *env, env_dir *dir, const char *name, int flags,
-                            env_file **out)
+static fkv_status file_open(fkv_env *env, env_dir *dir, const char *name, int flags, env_file **out)
 {
     fkv_status rc = turn(env, ENV_OP_OPEN, name);
 

@@ -252,7 +252,8 @@ static int survives(uint64_t *coin)
 static void apply_op(link_set *set, const mem_op *op)
 {
     switch (op->kind) {
-    case OP_CREATE: break;
+    case OP_CREATE:
+        break;
     case OP_REMOVE: {
         mem_link *there = link_set_find(set, op->link->name);
         if (there && there->node == op->link->node) link_set_drop(set, there);

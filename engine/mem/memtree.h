@@ -127,7 +127,8 @@ uint32_t memtree_range_head(const memtree *t);
 ** of this tree come out as ENTRY_DELETE. The tree, and the dead list of the view, must outlive it. */
 FKV_MUST_CHECK fkv_status memtree_iter_new(const memtree *t, const mem_view *view, iter **out);
 
-/* Walk all nodes and assert order, fences and permutations; for tests. Returns live keys. */
+/* Walk everything: keys must ascend and each must be found by a search. Returns their number, or
+** UINT64_MAX if not so. For tests. */
 uint64_t memtree_check(const memtree *t);
 
 #endif

@@ -115,7 +115,7 @@ static fkv_status append_block(table_builder *b, fkv_slice content, codec_id cod
                                block_handle *out)
 {
     uint64_t offset = b->written + b->pending.size;
-    uint8_t trailer[BLOCK_TRAILER];
+    size_t start;
 
     if (codec != CODEC_NONE &&
         codec_compress(codec, b->opt.codec_level, content.data, content.size, &b->compressed)) {
@@ -124,11 +124,12 @@ static fkv_status append_block(table_builder *b, fkv_slice content, codec_id cod
     } else {
         codec = CODEC_NONE;
     }
-    trailer[0] = (uint8_t)codec;
-    put_u32(trailer + 1, block_crc(b->footer.unique_id, offset, content.data, content.size,
-                                   (uint8_t)codec));
+    start = b->pending.size;
     buf_append(&b->pending, content.data, content.size);
-    buf_append(&b->pending, trailer, sizeof trailer);
+    buf_append_u8(&b->pending, (uint8_t)codec);
+    if (b->pending.failed) return FKV_RAISE(FKV_NOMEM);
+    buf_append_u32(&b->pending, block_check(b->footer.unique_id, offset, b->pending.data + start,
+                                            content.size));
     *out = (block_handle){offset, content.size};
     return b->pending.size >= WRITE_BYTES ? write_pending(b) : buf_status(&b->pending);
 }

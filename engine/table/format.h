@@ -2,7 +2,7 @@
 ** format.h -- numbers of the table file. Normative text: FORMAT.md, "Table file".
 **
 **   file   := data-block+ [filter-block] [range-block] index-block footer
-**   block  := content codec(1) crc(4)      crc over unique id, offset, content, codec
+**   block  := content codec(1) check(4)    checksum over content and codec, at (unique id, offset)
 **   content of a compressed block := raw-size(4) compressed-bytes
 */
 #ifndef FKV_TABLE_FORMAT_H
@@ -57,10 +57,11 @@ void footer_encode(const table_footer *f, uint64_t offset, uint8_t out[FOOTER_BY
 FKV_MUST_CHECK fkv_status footer_decode(const uint8_t in[FOOTER_BYTES], uint64_t offset,
                                         const char *name, table_footer *out);
 
-static inline uint32_t block_crc(uint64_t unique_id, uint64_t offset, const uint8_t *content,
-                                 size_t size, uint8_t codec)
+/* `stored` is the content with the codec byte behind it; size counts the content. */
+static inline uint32_t block_check(uint64_t unique_id, uint64_t offset, const uint8_t *stored,
+                                   size_t size)
 {
-    return checksum_update(checksum_at(unique_id, offset, content, size), &codec, 1);
+    return checksum_at(unique_id, offset, stored, size + 1);
 }
 
 /* -- codec.c -- */

@@ -10,15 +10,17 @@ fkv_status table_bad_block(const table *t, uint64_t offset)
                       (unsigned long long)offset);
 }
 
-static fkv_status damaged(const table *t, const char *what, uint64_t offset)
+fkv_status table_check_stored(const table *t, block_handle h, const uint8_t *stored,
+                              const char *what)
 {
+    if (get_u32(stored + h.size + 1) ==
+        block_check(t->footer.unique_id, h.offset, stored, (size_t)h.size))
+        return FKV_OK;
     return FKV_RAISEF(FKV_CORRUPT, "%s: bad checksum in %s block at offset %llu", t->name, what,
-                      (unsigned long long)offset);
+                      (unsigned long long)h.offset);
 }
 
-/* Turn stored bytes (checked) of a compressed block into the block. */
-static fkv_status inflate(const table *t, block_handle h, const uint8_t *stored, uint8_t codec,
-                          block **out)
+fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored, block **out)
 {
     size_t raw;
     block *b;
@@ -30,7 +32,7 @@ static fkv_status inflate(const table *t, block_handle h, const uint8_t *stored,
         return table_bad_block(t, h.offset);
     b = block_new(raw);
     if (!b) return FKV_RAISE(FKV_NOMEM);
-    rc = codec_decompress((codec_id)codec, stored + 4, (size_t)h.size - 4, b->data, raw);
+    rc = codec_decompress((codec_id)stored[h.size], stored + 4, (size_t)h.size - 4, b->data, raw);
     if (rc) {
         block_unref(b);
         return rc == FKV_CORRUPT ? table_bad_block(t, h.offset) : rc;
@@ -39,43 +41,26 @@ static fkv_status inflate(const table *t, block_handle h, const uint8_t *stored,
     return FKV_OK;
 }
 
-fkv_status table_load_block(table *t, block_handle h, const uint8_t *stored, const char *what,
-                            block **out)
+fkv_status table_load_block(table *t, block_handle h, const char *what, block **out)
 {
     size_t bytes = (size_t)h.size + BLOCK_TRAILER, got = 0;
-    block *b = NULL;
-    uint8_t codec;
-    fkv_status rc = FKV_OK;
+    block *b = block_new(bytes);
+    fkv_status rc;
 
     *out = NULL;
-    if (!stored) {
-        b = block_new(bytes);
-        if (!b) return FKV_RAISE(FKV_NOMEM);
-        rc = t->env->file_read(t->env, t->file, h.offset, b->data, bytes, &got);
-        if (!rc && got < bytes)
-            rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a %s block at offset %llu", t->name,
-                            what, (unsigned long long)h.offset);
-        if (rc) goto done;
-        stored = b->data;
-    }
-    codec = stored[h.size];
-    if (get_u32(stored + h.size + 1) !=
-        block_crc(t->footer.unique_id, h.offset, stored, (size_t)h.size, codec)) {
-        rc = damaged(t, what, h.offset);
-        goto done;
-    }
-    if (codec != CODEC_NONE) {
-        rc = inflate(t, h, stored, codec, out);
-    } else if (b) {
+    if (!b) return FKV_RAISE(FKV_NOMEM);
+    rc = t->env->file_read(t->env, t->file, h.offset, b->data, bytes, &got);
+    if (!rc && got < bytes)
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a %s block at offset %llu", t->name,
+                        what, (unsigned long long)h.offset);
+    if (!rc) rc = table_check_stored(t, h, b->data, what);
+    if (!rc && b->data[h.size] != CODEC_NONE) {
+        rc = table_inflate(t, h, b->data, out);
+    } else if (!rc) {
         b->size = (size_t)h.size;
         *out = b;
-        b = NULL;
-    } else {
-        *out = block_new((size_t)h.size);
-        if (*out) memcpy((*out)->data, stored, (size_t)h.size);
-        rc = *out ? FKV_OK : FKV_RAISE(FKV_NOMEM);
+        return FKV_OK;
     }
-done:
     block_unref(b);
     return rc;
 }
@@ -87,7 +72,7 @@ fkv_status table_data_block(table *t, size_t i, block **out)
 
     *out = cache_find(t->cache, t->footer.unique_id, h.offset);
     if (*out) return FKV_OK;
-    rc = table_load_block(t, h, NULL, "data", out);
+    rc = table_load_block(t, h, "data", out);
     if (rc) return rc;
     (*out)->file_id = t->footer.unique_id;
     (*out)->offset = h.offset;
@@ -145,18 +130,18 @@ static fkv_status read_footer(table *t, uint64_t unique_id, uint64_t file_bytes)
 static fkv_status load_parts(table *t)
 {
     block *index = NULL;
-    fkv_status rc = table_load_block(t, t->footer.index, NULL, "index", &index);
+    fkv_status rc = table_load_block(t, t->footer.index, "index", &index);
 
     if (rc) return rc;
     rc = index_open(&t->index, index, t->footer.data_end);
     if (rc == FKV_CORRUPT) return table_bad_block(t, t->footer.index.offset);
     if (!rc && t->footer.filter.size) {
-        rc = table_load_block(t, t->footer.filter, NULL, "filter", &t->filter);
+        rc = table_load_block(t, t->footer.filter, "filter", &t->filter);
         if (!rc && !filter_check(fkv_slice_of(t->filter->data, t->filter->size)))
             rc = table_bad_block(t, t->footer.filter.offset);
     }
     if (!rc && t->footer.ranges.size) {
-        rc = table_load_block(t, t->footer.ranges, NULL, "range", &t->range_bytes);
+        rc = table_load_block(t, t->footer.ranges, "range", &t->range_bytes);
         if (!rc) rc = parse_ranges(t);
     } else if (!rc && t->footer.range_count) {
         rc = table_bad_block(t, t->footer.ranges.offset);

@@ -22,10 +22,17 @@ struct table {
     } * ranges;
 };
 
-/* Read, check and inflate a block: from `stored` (content and trailer as in the file) or, if that is
-** NULL, from the file. `what` names it in error texts. */
-FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const uint8_t *stored,
-                                           const char *what, block **out);
+/* Check a block as it lies in the file, content and trailer. `what` names it in error texts. */
+FKV_MUST_CHECK fkv_status table_check_stored(const table *t, block_handle h, const uint8_t *stored,
+                                             const char *what);
+
+/* Make a block of a checked one that is compressed. */
+FKV_MUST_CHECK fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored,
+                                        block **out);
+
+/* Read, check and inflate a block from the file. */
+FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char *what,
+                                           block **out);
 
 /* The same through the cache. */
 FKV_MUST_CHECK fkv_status table_data_block(table *t, size_t i, block **out);

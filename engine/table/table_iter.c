@@ -1,65 +1,115 @@
 /*
 ** table_iter.c -- walking a table: a cursor in the index, a cursor in the block it leads to.
 **
-** With `once` (compaction) blocks are not taken through the cache, which would be flushed by them,
-** but cut from a piece of 256 KB that was read ahead.
+** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256 KB,
+** and uses plain blocks where they lie in that piece: no copy, no cache entry. It asks the cache
+** first, but adds nothing to it, so a scan does not flush out what point reads need. With `once`
+** (compaction) the cache is not even asked.
 */
 #include "base/alloc.h"
 #include "table/reader.h"
 
-enum { AHEAD_BYTES = 256 << 10 };
+enum { AHEAD_MIN = 16 << 10, AHEAD_MAX = 256 << 10, STREAK = 2 };
 
 typedef struct table_iter {
     iter base;
     table *t;
     size_t at;          /* block that `cursor` walks */
-    block *block;
+    block *block;       /* what the cursor's bytes lie in */
     block_cursor cursor;
     int once;
-    uint8_t *ahead;
+    int backward;       /* direction of the streak */
+    unsigned streak;    /* neighbouring blocks in a row */
+    block *ahead;       /* a piece of the file, or NULL */
     uint64_t ahead_offset;
-    size_t ahead_size, ahead_capacity;
+    size_t ahead_next;  /* size of the next piece */
 } table_iter;
 
-/* A block for a reader that comes by once. */
-static fkv_status read_ahead(table_iter *it, size_t i, block **out)
+static fkv_status read_piece(table_iter *it, block_handle h, size_t need)
 {
     table *t = it->t;
-    block_handle h = t->index.entries[i].handle;
-    size_t need = (size_t)h.size + BLOCK_TRAILER;
-    int inside = h.offset >= it->ahead_offset &&
-                 h.offset - it->ahead_offset + need <= it->ahead_size;
+    size_t want = need > it->ahead_next ? need : it->ahead_next;
+    uint64_t end = h.offset + need;
+    block *piece = block_new(want);
     fkv_status rc;
 
-    if (!inside) {
-        size_t want = need > AHEAD_BYTES ? need : AHEAD_BYTES;
-        if (want > it->ahead_capacity) {
-            uint8_t *p = alloc_resize(it->ahead, want);
-            if (!p) return FKV_RAISE(FKV_NOMEM);
-            it->ahead = p;
-            it->ahead_capacity = want;
-        }
-        it->ahead_size = 0;
-        rc = t->env->file_read(t->env, t->file, h.offset, it->ahead, want, &it->ahead_size);
-        if (rc) return rc;
-        it->ahead_offset = h.offset;
-        if (it->ahead_size < need)
-            return FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a data block at offset %llu",
-                              t->name, (unsigned long long)h.offset);
+    if (!piece) return FKV_RAISE(FKV_NOMEM);
+    it->ahead_offset = !it->backward ? h.offset : end > want ? end - want : 0;
+    rc = t->env->file_read(t->env, t->file, it->ahead_offset, piece->data, want, &piece->size);
+    if (!rc && it->ahead_offset + piece->size < end)
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a data block at offset %llu", t->name,
+                        (unsigned long long)h.offset);
+    block_unref(it->ahead);
+    it->ahead = rc ? NULL : piece;
+    if (rc) block_unref(piece);
+    if (it->ahead_next < AHEAD_MAX) it->ahead_next *= 2;
+    return rc;
+}
+
+/* Block i out of the piece read ahead: *out holds it alive, *data is where it begins. */
+static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8_t **data,
+                              size_t *size)
+{
+    block_handle h = it->t->index.entries[i].handle;
+    size_t need = (size_t)h.size + BLOCK_TRAILER;
+    const uint8_t *stored;
+    fkv_status rc = FKV_OK;
+
+    if (!it->ahead || h.offset < it->ahead_offset ||
+        h.offset + need > it->ahead_offset + it->ahead->size)
+        rc = read_piece(it, h, need);
+    if (rc) return rc;
+    stored = it->ahead->data + (h.offset - it->ahead_offset);
+    rc = table_check_stored(it->t, h, stored, "data");
+    if (rc) return rc;
+    if (stored[h.size] == CODEC_NONE) {
+        atomic_fetch_add_explicit(&it->ahead->refs, 1, memory_order_relaxed);
+        *out = it->ahead;
+        *data = stored;
+        *size = (size_t)h.size;
+        return FKV_OK;
     }
-    return table_load_block(t, h, it->ahead + (h.offset - it->ahead_offset), "data", out);
+    rc = table_inflate(it->t, h, stored, out);
+    if (rc) return rc;
+    *data = (*out)->data;
+    *size = (*out)->size;
+    return FKV_OK;
+}
+
+static void note_streak(table_iter *it, size_t i)
+{
+    int forward = it->block && i == it->at + 1, backward = it->block && i + 1 == it->at;
+
+    if ((forward && !it->backward) || (backward && it->backward)) {
+        it->streak++;
+        return;
+    }
+    it->streak = forward || backward;
+    it->backward = backward;
+    it->ahead_next = it->once ? AHEAD_MAX : AHEAD_MIN;
 }
 
 /* Make block i the current one. 0 at either end or on failure. */
 static int open_block(table_iter *it, size_t i)
 {
+    table *t = it->t;
     block *b = NULL;
-    fkv_status rc;
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    fkv_status rc = FKV_OK;
 
     it->base.valid = 0;
-    if (i >= it->t->index.count) return 0;
+    if (i >= t->index.count) return 0;
     if (it->block && it->at == i) return 1;
-    rc = it->once ? read_ahead(it, i, &b) : table_data_block(it->t, i, &b);
+    note_streak(it, i);
+    if (it->once) {
+        rc = ahead_block(it, i, &b, &data, &size);
+    } else if (it->streak < STREAK) {
+        rc = table_data_block(t, i, &b);
+    } else {
+        b = cache_find(t->cache, t->footer.unique_id, t->index.entries[i].handle.offset);
+        if (!b) rc = ahead_block(it, i, &b, &data, &size);
+    }
     if (rc) {
         it->base.status = rc;
         return 0;
@@ -67,7 +117,11 @@ static int open_block(table_iter *it, size_t i)
     block_unref(it->block);
     it->block = b;
     it->at = i;
-    block_cursor_open(&it->cursor, b->data, b->size);
+    if (data) {
+        block_cursor_open(&it->cursor, data, size);
+    } else {
+        block_cursor_open(&it->cursor, b->data, b->size);
+    }
     return 1;
 }
 
@@ -191,7 +245,7 @@ static void table_iter_close(iter *base)
 
     block_unref(it->block);
     block_cursor_release(&it->cursor);
-    alloc_free(it->ahead);
+    block_unref(it->ahead);
     alloc_free(it);
 }
 
@@ -208,6 +262,7 @@ fkv_status table_iter_new(table *t, int once, iter **out)
     it->base.has_ranges = t->footer.range_count != 0;
     it->t = t;
     it->once = once;
+    it->ahead_next = once ? AHEAD_MAX : AHEAD_MIN;
     *out = &it->base;
     return FKV_OK;
 }

@@ -8,7 +8,7 @@
 #define MANIFEST_MAGIC 0x4d564b46u /* "FKVM" */
 #define MANIFEST_VERSION 1u
 #define MANIFEST_BYTES_MAX (64u << 20)
-enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, crc of all but itself */
+enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, checksum of all but itself */
 
 void manifest_put_file(buf *out, int level, const file_meta *f)
 {
@@ -78,6 +78,12 @@ fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_h
     return rc;
 }
 
+/* Over the body; the version and the size take part as its place. */
+static uint32_t body_check(const uint8_t *p, size_t size)
+{
+    return checksum_at(get_u32(p), get_u64(p + 4), p + MANIFEST_HEADER, size - MANIFEST_HEADER);
+}
+
 static void encode(buf *out, const manifest *m, const version *v)
 {
     uint64_t files = 0;
@@ -103,9 +109,7 @@ static void encode(buf *out, const manifest *m, const version *v)
             manifest_put_file(out, i, v->levels[i].files[j]);
     if (out->failed) return;
     put_u32(out->data + 8, (uint32_t)(out->size - MANIFEST_HEADER));
-    put_u32(out->data + 12, checksum_update(checksum_at(MANIFEST_MAGIC, 0, out->data, 12),
-                                            out->data + MANIFEST_HEADER,
-                                            out->size - MANIFEST_HEADER));
+    put_u32(out->data + 12, body_check(out->data, out->size));
 }
 
 fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const version *v,
@@ -172,8 +176,7 @@ static fkv_status check_header(const uint8_t *p, size_t size)
 {
     if (size < MANIFEST_HEADER || get_u32(p) != MANIFEST_MAGIC)
         return bad_manifest("this is not a fastkv manifest (offset 0)");
-    if (get_u32(p + 12) != checksum_update(checksum_at(MANIFEST_MAGIC, 0, p, 12),
-                                           p + MANIFEST_HEADER, size - MANIFEST_HEADER))
+    if (get_u32(p + 12) != body_check(p, size))
         return bad_manifest("bad checksum (offset 12)");
     if (get_u32(p + 4) != MANIFEST_VERSION)
         return FKV_RAISEF(FKV_UNSUPPORTED, "manifest: format %u is newer than this fastkv",

@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh STEP STAMP -- see that what STEP needs is there, install it if not, write STAMP.
 #
-#   build  a C compiler, SQLite's and zlib's headers; LZ4 and Zstandard if they can be had.
+#   build  a C compiler, the headers of SQLite, zlib and xxHash; LZ4 and Zstandard if they can be had.
 #          STAMP tells the Makefile which of the two were found.
 #   demo   the sqlite3 shell and find
 #   test   python3, and for lint cppcheck and clang-format if they can be had
@@ -28,6 +28,7 @@ has() {
     binutils) command -v objcopy >/dev/null && command -v readelf >/dev/null ;;
     libsqlite3-dev) probe sqlite3ext.h sqlite3 ;;
     zlib1g-dev) probe zlib.h z ;;
+    libxxhash-dev) probe xxhash.h c ;;
     liblz4-dev) probe lz4.h lz4 ;;
     libzstd-dev) probe zstd.h zstd ;;
     findutils) command -v find >/dev/null ;;
@@ -42,7 +43,7 @@ missing() {
 }
 
 case $step in
-build) need="gcc libc6-dev binutils libsqlite3-dev zlib1g-dev" wish="liblz4-dev libzstd-dev" ;;
+build) need="gcc libc6-dev binutils libsqlite3-dev zlib1g-dev libxxhash-dev" wish="liblz4-dev libzstd-dev" ;;
 demo) need="sqlite3 findutils" wish="" ;;
 test) need="sqlite3 python3 binutils" wish="cppcheck clang-format-14" ;;
 *) echo "deps.sh: no step called $step" >&2; exit 2 ;;

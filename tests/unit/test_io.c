@@ -1,4 +1,4 @@
-/* io/: the three envs keep the contract of env.h, power cuts and faults included; file names. */
+/* io/: the three envs keep the contract of env.h; file names. (Cuts and faults: test_io_crash.c) */
 #include "check.h"
 
 #include <fcntl.h>
@@ -95,7 +95,10 @@ static void check_opening(fkv_env *env, env_dir *dir)
     env_file *file = (env_file *)&file;
     env_dir *other = (env_dir *)&other;
     env_identity one, two;
+    char absent[64], beside[64];
 
+    (void)snprintf(absent, sizeof absent, "/tmp/fkv_test_io_%d_absent", (int)getpid());
+    (void)snprintf(beside, sizeof beside, "/tmp/fkv_test_io_%d_beside", (int)getpid());
     CHECK_STATUS(env->file_open(env, dir, "a", ENV_READ, &file), FKV_NOTFOUND);
     CHECK(file == NULL && strstr(fkv_errmsg(), "a"));
     CHECK_STATUS(env->file_open(env, dir, "a", ENV_WRITE, &file), FKV_NOTFOUND);
@@ -115,17 +118,17 @@ static void check_opening(fkv_env *env, env_dir *dir)
         CHECK_STATUS(env->file_remove(env, dir, bad[i]), FKV_INVALID);
         CHECK_STATUS(env->file_rename(env, dir, "a", bad[i]), FKV_INVALID);
     }
-    CHECK_STATUS(env->dir_open(env, "/tmp/fkv_test_io_absent", 0, &other), FKV_NOTFOUND);
+    CHECK_STATUS(env->dir_open(env, absent, 0, &other), FKV_NOTFOUND);
     CHECK(other == NULL);
-    CHECK_STATUS(env->dir_remove(env, "/tmp/fkv_test_io_absent"), FKV_NOTFOUND);
-    REQUIRE_OK(env->dir_open(env, "/tmp/fkv_test_io_other", ENV_CREATE, &other));
+    CHECK_STATUS(env->dir_remove(env, absent), FKV_NOTFOUND);
+    REQUIRE_OK(env->dir_open(env, beside, ENV_CREATE, &other));
     CHECK_STATUS(env->dir_identity(env, dir, &one), FKV_OK);
     CHECK_STATUS(env->dir_identity(env, other, &two), FKV_OK);
     CHECK(memcmp(&one, &two, sizeof one) != 0);
     CHECK_STATUS(put(env, other, "f", "1", 0), FKV_OK);
-    CHECK(env->dir_remove(env, "/tmp/fkv_test_io_other") != FKV_OK);
+    CHECK(env->dir_remove(env, beside) != FKV_OK);
     CHECK_STATUS(env->file_remove(env, other, "f"), FKV_OK);
-    CHECK_STATUS(env->dir_remove(env, "/tmp/fkv_test_io_other"), FKV_OK);
+    CHECK_STATUS(env->dir_remove(env, beside), FKV_OK);
     CHECK_STATUS(env->file_open(env, other, "f", RW, &file), FKV_NOTFOUND);
     env->dir_close(env, other);
 }
@@ -203,14 +206,14 @@ static void check_locking(fkv_env *env, env_dir *dir)
     CHECK_STATUS(env->file_lock(env, b, 0, ENV_LOCK_EXCLUSIVE), FKV_BUSY);
     CHECK_STATUS(env->file_lock(env, b, 0, ENV_LOCK_SHARED), FKV_BUSY);
     CHECK_STATUS(env->file_lock(env, b, 1, ENV_LOCK_EXCLUSIVE), FKV_OK); /* another byte */
-    CHECK_STATUS(env->file_lock(env, b, 0, ENV_UNLOCK), FKV_OK); /* frees nobody else's */
+    CHECK_STATUS(env->file_lock(env, b, 0, ENV_UNLOCK), FKV_OK);         /* frees nobody else's */
     CHECK_STATUS(env->file_lock(env, b, 0, ENV_LOCK_SHARED), FKV_BUSY);
     CHECK_STATUS(env->file_lock(env, a, 0, ENV_LOCK_SHARED), FKV_OK); /* downgrade */
     CHECK_STATUS(env->file_lock(env, b, 0, ENV_LOCK_SHARED), FKV_OK);
     CHECK_STATUS(env->file_lock(env, c, 0, ENV_LOCK_SHARED), FKV_OK);
     CHECK_STATUS(env->file_lock(env, a, 0, ENV_LOCK_EXCLUSIVE), FKV_BUSY);
     CHECK_STATUS(env->file_lock(env, b, 0, ENV_UNLOCK), FKV_OK);
-    env->file_close(env, c); /* closing gives it up */
+    env->file_close(env, c);                                             /* closing gives it up */
     CHECK_STATUS(env->file_lock(env, a, 0, ENV_LOCK_EXCLUSIVE), FKV_OK); /* upgrade */
     CHECK_STATUS(env->file_lock(env, a, 1, ENV_LOCK_SHARED), FKV_BUSY);
     env->file_close(env, a);
@@ -228,9 +231,12 @@ static fkv_status count_each(void *arg, const char *name)
 {
     unsigned *seen = arg;
 
-    if (strcmp(name, "x") == 0) *seen += 1;
-    else if (strcmp(name, "y") == 0) *seen += 16;
-    else *seen += 4096;
+    if (strcmp(name, "x") == 0)
+        *seen += 1;
+    else if (strcmp(name, "y") == 0)
+        *seen += 16;
+    else
+        *seen += 4096;
     return FKV_OK;
 }
 
@@ -358,13 +364,34 @@ static void check_world(fkv_env *env, env_dir *dir)
     CHECK(env->process_id(env) == (uint64_t)getpid());
 }
 
-static void opening(void) { on_all(check_opening); }
-static void reading(void) { on_all(check_reading); }
-static void allocating(void) { on_all(check_allocating); }
-static void locking(void) { on_all(check_locking); }
-static void names(void) { on_all(check_names); }
-static void threads(void) { on_all(check_threads); }
-static void world(void) { on_all(check_world); }
+static void opening(void)
+{
+    on_all(check_opening);
+}
+static void reading(void)
+{
+    on_all(check_reading);
+}
+static void allocating(void)
+{
+    on_all(check_allocating);
+}
+static void locking(void)
+{
+    on_all(check_locking);
+}
+static void names(void)
+{
+    on_all(check_names);
+}
+static void threads(void)
+{
+    on_all(check_threads);
+}
+static void world(void)
+{
+    on_all(check_world);
+}
 
 /* -- the operating system only -------------------------------------------------------------- */
 
@@ -465,17 +492,66 @@ static void posix_permissions(void)
     CHECK_STATUS(env->dir_remove(env, path), FKV_OK);
 }
 
+/* -- faults: one count for several kinds (the rest is in test_io_crash.c) --------------------- */
+
+static void faults_share_one_count(void)
+{
+    env_fault fault = {ENV_OP_WRITE | ENV_OP_SYNC, 3, 0, FKV_FULL, 1};
+    fkv_env *mem, *env;
+    env_dir *dir;
+
+    REQUIRE_OK(env_mem_new(&mem));
+    REQUIRE_OK(env_fault_new(mem, &env));
+    REQUIRE_OK(env->dir_open(env, "d", ENV_CREATE, &dir));
+    env_fault_set(env, &fault);
+    CHECK_STATUS(put(env, dir, "f", "0123456789", 1), FKV_OK); /* opens, writes, syncs */
+    CHECK(env_fault_seen(env) == 2 && env_fault_fired(env) == 0);
+    CHECK_STATUS(put(env, dir, "f", "abcdefgh", 1), FKV_FULL);
+    CHECK(strstr(fkv_errmsg(), "injected"));
+    CHECK(env_fault_seen(env) == 3 && env_fault_fired(env) == 1);
+    CHECK(holds(env, dir, "f", "abcd456789"));
+    CHECK_STATUS(env->dir_sync(env, dir), FKV_OK);
+    CHECK(env_fault_seen(env) == 4);
+    env->dir_close(env, dir);
+    env_fault_free(env);
+    env_mem_free(mem);
+}
+
 /* -- file names ----------------------------------------------------------------------------- */
 
 static void filenames(void)
 {
-    static const char *const strange[] = {
-        "", ".", "manifest2", "Manifest", "manifest.tm", "manifest.tmp~", "lock ", "lockx",
-        "00001.sst", "0000001.sst", "000001.SST", "000001.ss", "000001.sstx", "000001", "000001.",
-        "000001.sst ", " 000001.sst", "+00001.sst", "-00001.sst", "0x0001.sst", "00000a.sst",
-        ".sst", "sst", "18446744073709551616.sst", "18446744073709551617.wal",
-        "36893488147419103233.sst", "99999999999999999999999999999999999999.sst",
-        "01234567.wal", "1234567.WAL", "000001.wal.tmp", "000001_sst"};
+    static const char *const strange[] = {"",
+                                          ".",
+                                          "manifest2",
+                                          "Manifest",
+                                          "manifest.tm",
+                                          "manifest.tmp~",
+                                          "lock ",
+                                          "lockx",
+                                          "00001.sst",
+                                          "0000001.sst",
+                                          "000001.SST",
+                                          "000001.ss",
+                                          "000001.sstx",
+                                          "000001",
+                                          "000001.",
+                                          "000001.sst ",
+                                          " 000001.sst",
+                                          "+00001.sst",
+                                          "-00001.sst",
+                                          "0x0001.sst",
+                                          "00000a.sst",
+                                          ".sst",
+                                          "sst",
+                                          "18446744073709551616.sst",
+                                          "18446744073709551617.wal",
+                                          "36893488147419103233.sst",
+                                          "99999999999999999999999999999999999999.sst",
+                                          "01234567.wal",
+                                          "1234567.WAL",
+                                          "000001.wal.tmp",
+                                          "000001_sst"};
     static const uint64_t numbers[] = {0, 1, 999999, 1000000, 1234567, UINT32_MAX, UINT64_MAX};
     char name[FILENAME_BYTES_MAX];
     uint64_t number;
@@ -507,4 +583,4 @@ static void filenames(void)
 TEST_MAIN("test_io", TEST_CASE(opening), TEST_CASE(reading), TEST_CASE(allocating),
           TEST_CASE(locking), TEST_CASE(names), TEST_CASE(threads), TEST_CASE(world),
           TEST_CASE(posix_only_regular_files), TEST_CASE(posix_descriptors_above_two),
-          TEST_CASE(posix_permissions), TEST_CASE(filenames))
+          TEST_CASE(posix_permissions), TEST_CASE(faults_share_one_count), TEST_CASE(filenames))
