@@ -23,7 +23,6 @@ typedef struct merge {
     size_t heap_size;
     size_t range_sources; /* children before this one may hold range tombstones */
     int backward;
-    uint64_t skipped;
     buf turn; /* the key on which the direction changes */
 } merge;
 
@@ -88,7 +87,6 @@ static int skip_covered(merge *m)
             } else {
                 it->ops->seek(it, to);
             }
-            m->skipped++;
             child_moved(m, 0);
             return 1;
         }
@@ -115,7 +113,6 @@ static void skip_equal(merge *m)
             return;
         }
         step_child(m, m->children[m->heap[at]]);
-        m->skipped++;
         child_moved(m, at);
     }
 }
@@ -262,9 +259,14 @@ static const iter_ops merge_ops = {merge_seek, merge_seek_before, merge_first,  
 
 fkv_status merge_new(iter **children, size_t count, iter **out)
 {
-    merge *m = alloc_zero(sizeof *m);
+    merge *m;
 
     *out = NULL;
+    if (count == 1) { /* nothing to merge with */
+        *out = children[0];
+        return FKV_OK;
+    }
+    m = alloc_zero(sizeof *m);
     if (m) {
         m->children = alloc_bytes((count + 1) * sizeof *m->children);
         m->heap = alloc_bytes((count + 1) * sizeof *m->heap);
@@ -289,9 +291,4 @@ fkv_status merge_new(iter **children, size_t count, iter **out)
     }
     *out = &m->base;
     return FKV_OK;
-}
-
-uint64_t merge_skipped(const iter *base)
-{
-    return ((const merge *)base)->skipped;
 }

@@ -11,7 +11,4 @@
 ** point tombstones do. Takes the children over, also on failure. covers() asks all children. */
 FKV_MUST_CHECK fkv_status merge_new(iter **children, size_t count, iter **out);
 
-/* Entries passed over so far because something newer shadows them. */
-uint64_t merge_skipped(const iter *merge);
-
 #endif

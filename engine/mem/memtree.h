@@ -117,6 +117,9 @@ const mem_record *memtree_get(const memtree *t, fkv_slice key, const mem_view *v
 uint32_t memtree_covered(const memtree *t, fkv_slice key, const mem_view *view, fkv_slice *from,
                          fkv_slice *to);
 
+/* Nothing linked (that this reader may see). */
+int memtree_empty(const memtree *t);
+
 /* Number of range tombstones linked. */
 uint32_t memtree_ranges(const memtree *t);
 

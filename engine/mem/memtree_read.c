@@ -58,6 +58,12 @@ const mem_record *memtree_get(const memtree *t, fkv_slice key, const mem_view *v
     return visible_version(t, ref, view);
 }
 
+int memtree_empty(const memtree *t)
+{
+    return atomic_load_explicit(&tree_header(t)->root, memory_order_acquire) == 0 &&
+           memtree_ranges(t) == 0;
+}
+
 uint32_t memtree_ranges(const memtree *t)
 {
     return atomic_load_explicit(&tree_header(t)->range_count, memory_order_acquire);

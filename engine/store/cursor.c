@@ -106,7 +106,7 @@ static fkv_status build_merge(fkv_cursor *c)
     for (size_t i = 0; !rc && i <= v->sealed_count; i++) {
         const memtable *m = i == 0 ? v->active : v->sealed[i - 1];
         mem_view view = memtable_view(m, c->snapshot->seq);
-        if (view.limit == 0) continue; /* younger than the snapshot */
+        if (view.limit == 0 || memtree_empty(&m->tree)) continue; /* nothing for us in it */
         rc = memtree_iter_new(&m->tree, &view, &children[n]);
         if (!rc) n++;
     }

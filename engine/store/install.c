@@ -43,6 +43,17 @@ void store_note_shape(fkv_store *s, const version *tables)
     atomic_store(&s->level0_files, (uint32_t)tables->levels[0].count);
 }
 
+/* Give the block cache what the memory budget leaves: a store that writes needs up to three
+** memtables, and open tables keep their index and filter. */
+void store_fit_cache(fkv_store *s)
+{
+    size_t budget = s->options.memory_bytes, used = (size_t)atomic_load(&s->home.open_memory);
+
+    if (s->writing) used += 3 * s->options.memtable_bytes;
+    block_cache_resize(s->home.cache,
+                       used < budget - budget / 8 ? budget - used : budget / 8);
+}
+
 static void consider(const memtable *m, uint64_t *lsn, uint64_t *seq)
 {
     uint64_t first = atomic_load(&m->first_log);
@@ -168,6 +179,7 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
     store_end_install(s);
     env->mutex_unlock(env, s->mu);
     if (!rc) store_retire_logs(s, log_lsn);
+    store_fit_cache(s);
     version_unref(tables);
     version_edit_release(edit);
     return rc;

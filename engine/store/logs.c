@@ -65,6 +65,8 @@ fkv_status store_ensure_log(fkv_store *s)
     fkv_status rc = store_check_writable(s);
 
     if (rc || s->log) return rc;
+    s->writing = 1;
+    store_fit_cache(s);
     rc = store_remove_orphans(s);
     if (rc) return rc;
     /* What was replayed may be in the page cache only. It is about to be built upon. */

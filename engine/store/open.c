@@ -121,7 +121,8 @@ static fkv_status init_shared_parts(fkv_store *s)
 
     if (!rc) rc = env->cond_new(env, &s->changed);
     if (!rc) rc = env->mutex_new(env, &s->home.mutex);
-    if (!rc) rc = block_cache_new(env, s->options.memory_bytes / 3, &s->home.cache);
+    /* Until the first write there are no memtables to speak of. */
+    if (!rc) rc = block_cache_new(env, s->options.memory_bytes / 8 * 7, &s->home.cache);
     s->home.env = env;
     s->home.dir = s->dir;
     atomic_init(&s->pending_lsn, UINT64_MAX);

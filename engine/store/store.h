@@ -78,6 +78,7 @@ struct fkv_store {
     size_t log_count, log_capacity;
     _Atomic uint64_t durable_lsn;
     _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
+    _Atomic int writing;    /* there has been a write since open */
     uint64_t replayed;      /* records replayed at open */
     _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
 
@@ -157,6 +158,7 @@ FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, con
                                               uint64_t clean_lsn, int *maybe_new);
 /* Make an edit: manifest, version, superversion, files. Takes the install right itself. */
 FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed);
+void store_fit_cache(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
 uint64_t store_new_number(void *store); /* any thread */
 

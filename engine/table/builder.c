@@ -37,7 +37,7 @@ struct table_builder {
 void table_options_default(table_options *out)
 {
     *out = (table_options){
-        .block_bytes = 4096, .restart_interval = 16, .bloom_bits = 10, .codec = CODEC_NONE};
+        .block_bytes = 4096, .restart_interval = 8, .bloom_bits = 10, .codec = CODEC_NONE};
 }
 
 void table_summary_release(table_summary *s)

@@ -39,7 +39,7 @@ void block_cache_stats(block_cache *cache, cache_stats *out);
 
 typedef struct table_options {
     uint32_t block_bytes;      /* target size of an uncompressed data block; default 4096 */
-    uint32_t restart_interval; /* entries between whole keys; default 16 */
+    uint32_t restart_interval; /* entries between whole keys; default 8 */
     uint32_t bloom_bits;       /* filter bits per key; 0 = no filter; default 10 */
     codec_id codec;            /* for data blocks; a block that does not shrink by 1/8 stays plain */
     int codec_level;           /* 0 = the codec's default */

@@ -1,8 +1,9 @@
 /*
 ** table_iter.c -- walking a table: a cursor in the index, a cursor in the block it leads to.
 **
-** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256 KB,
-** and uses plain blocks where they lie in that piece: no copy, no cache entry. It asks the cache
+** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256 KB
+** (one buffer, used again and again: mapping fresh pages for each piece cost more than reading), and
+** uses plain blocks where they lie in that piece: no copy, no cache entry. It asks the cache
 ** first, but adds nothing to it, so a scan does not flush out what point reads need. With `once`
 ** (compaction) the cache is not even asked.
 */
@@ -21,27 +22,33 @@ typedef struct table_iter {
     int backward;       /* direction of the streak */
     unsigned streak;    /* neighbouring blocks in a row */
     block *ahead;       /* a piece of the file, or NULL */
+    size_t ahead_room;  /* what `ahead` was made for */
     uint64_t ahead_offset;
     size_t ahead_next;  /* size of the next piece */
+    int placed;         /* `at` means something */
 } table_iter;
 
+/* REQUIRES: nothing points into the old piece. */
 static fkv_status read_piece(table_iter *it, block_handle h, size_t need)
 {
     table *t = it->t;
     size_t want = need > it->ahead_next ? need : it->ahead_next;
     uint64_t end = h.offset + need;
-    block *piece = block_new(want);
     fkv_status rc;
 
-    if (!piece) return FKV_RAISE(FKV_NOMEM);
+    if (!it->ahead || it->ahead_room < want) {
+        block_unref(it->ahead);
+        it->ahead = block_new(want);
+        if (!it->ahead) return FKV_RAISE(FKV_NOMEM);
+        it->ahead_room = want;
+    }
+    it->ahead->size = 0;
     it->ahead_offset = !it->backward ? h.offset : end > want ? end - want : 0;
-    rc = t->env->file_read(t->env, t->file, it->ahead_offset, piece->data, want, &piece->size);
-    if (!rc && it->ahead_offset + piece->size < end)
+    rc = t->env->file_read(t->env, t->file, it->ahead_offset, it->ahead->data, want,
+                           &it->ahead->size);
+    if (!rc && it->ahead_offset + it->ahead->size < end)
         rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a data block at offset %llu", t->name,
                         (unsigned long long)h.offset);
-    block_unref(it->ahead);
-    it->ahead = rc ? NULL : piece;
-    if (rc) block_unref(piece);
     if (it->ahead_next < AHEAD_MAX) it->ahead_next *= 2;
     return rc;
 }
@@ -78,7 +85,7 @@ static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8
 
 static void note_streak(table_iter *it, size_t i)
 {
-    int forward = it->block && i == it->at + 1, backward = it->block && i + 1 == it->at;
+    int forward = it->placed && i == it->at + 1, backward = it->placed && i + 1 == it->at;
 
     if ((forward && !it->backward) || (backward && it->backward)) {
         it->streak++;
@@ -102,6 +109,9 @@ static int open_block(table_iter *it, size_t i)
     if (i >= t->index.count) return 0;
     if (it->block && it->at == i) return 1;
     note_streak(it, i);
+    block_unref(it->block);
+    it->block = NULL;
+    it->placed = 0;
     if (it->once) {
         rc = ahead_block(it, i, &b, &data, &size);
     } else if (it->streak < STREAK) {
@@ -114,9 +124,9 @@ static int open_block(table_iter *it, size_t i)
         it->base.status = rc;
         return 0;
     }
-    block_unref(it->block);
     it->block = b;
     it->at = i;
+    it->placed = 1;
     if (data) {
         block_cursor_open(&it->cursor, data, size);
     } else {
