@@ -37,6 +37,15 @@ static int compact(kv_table *t, fkv_slice from, fkv_slice to)
     return rc ? rc : errmap_vtab(&t->base, fkv_compact(t->conn->store, from, to));
 }
 
+/* Wait until the background work that is due has been done. */
+static int settle(kv_table *t, fkv_slice from, fkv_slice to)
+{
+    int rc = upkeep(t);
+
+    (void)from, (void)to;
+    return rc ? rc : errmap_vtab(&t->base, fkv_settle(t->conn->store));
+}
+
 static int check(kv_table *t, fkv_slice from, fkv_slice to)
 {
     (void)from, (void)to;
@@ -55,6 +64,7 @@ static int delete_range(kv_table *t, fkv_slice from, fkv_slice to)
 static const command commands[] = {
     {"flush", flush, ARG_NONE},
     {"compact", compact, ARG_OPTIONAL},
+    {"settle", settle, ARG_NONE},
     {"integrity-check", check, ARG_NONE},
     {"truncate", delete_range, ARG_NONE},
     {"delete-prefix", delete_range, ARG_NEEDED},
@@ -64,8 +74,8 @@ static const command commands[] = {
 static int unknown(kv_table *t, const char *name)
 {
     return errmap_say(&t->base, SQLITE_ERROR,
-                      "fastkv: unknown command \"%s\"; known are flush, compact, integrity-check, "
-                      "truncate, delete-prefix",
+                      "fastkv: unknown command \"%s\"; known are flush, compact, settle, "
+                      "integrity-check, truncate, delete-prefix",
                       name);
 }
 

@@ -46,6 +46,7 @@ static const metric_info metrics[METRICS] = {
     [SCAN] = {"full scan, key and value", "rows/s", 1, 0, 0.8},
     [COUNT] = {"count(*)", "rows/s", 1, 0, 0},
     [OPEN_TIME] = {"open to first answer", "ms", 1e3, 1, 0},
+    [SETTLE] = {"background work after it", "ms", 1e3, 1, 0},
     [PAUSE] = {"longest pause of a fill", "ms", 1e3, 1, 0},
     [DISK] = {"disk after the random fill", "MB", 1e-6, 1, 0},
     [MEMORY] = {"peak memory", "MB", 1e-6, 1, 0},

@@ -27,6 +27,7 @@ typedef enum metric {
     SCAN,
     COUNT,
     OPEN_TIME, /* costs: less is better */
+    SETTLE,
     PAUSE,
     DISK,
     MEMORY,
