@@ -234,7 +234,7 @@ FKV_MUST_CHECK fkv_status fkv_compact(fkv_store *store, fkv_slice from, fkv_slic
 /* Make every commit so far durable. */
 FKV_MUST_CHECK fkv_status fkv_sync(fkv_store *store);
 
-/* Wait until no flush or compaction is due. */
+/* Flush, and do all background work that is due or that an idle second would bring. */
 FKV_MUST_CHECK fkv_status fkv_settle(fkv_store *store);
 
 /* Verify every checksum, the order of keys and the shape of levels. FKV_CORRUPT with file and

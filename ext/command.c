@@ -37,7 +37,7 @@ static int compact(kv_table *t, fkv_slice from, fkv_slice to)
     return rc ? rc : errmap_vtab(&t->base, fkv_compact(t->conn->store, from, to));
 }
 
-/* Wait until the background work that is due has been done. */
+/* Flush, and do now what background work would do in time. */
 static int settle(kv_table *t, fkv_slice from, fkv_slice to)
 {
     int rc = upkeep(t);

@@ -19,7 +19,8 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
-enum { RETRY_US = 500 * 1000, SYNC_AFTER_US = 400 * 1000 };
+enum { RETRY_US = 500 * 1000, SYNC_AFTER_US = 400 * 1000, LEISURE_US = 1000 * 1000 };
+enum { LEISURE_FILES = 2 }; /* what is merged in level 0 when nobody writes: reads get cheaper */
 
 void store_poison(fkv_store *s)
 {
@@ -122,15 +123,18 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     return rc;
 }
 
-fkv_status store_compact_one(fkv_store *s, int *did)
+fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
 {
+    pick_options pick = s->pick;
     superversion *v = store_current(s);
     compaction_job job = {0};
     version_edit edit = {0};
     compact_context c;
     uint64_t started = s->env->now_us(s->env), bytes;
-    fkv_status rc = pick_compaction(v->tables, &s->pick, &job);
+    fkv_status rc;
 
+    if (at_leisure) pick.level0_trigger = LEISURE_FILES;
+    rc = pick_compaction(v->tables, &pick, &job);
     *did = 0;
     if (rc || job.counts[0] == 0) goto done;
     store_compact_context(s, &c);
@@ -179,6 +183,25 @@ static void flusher_main(void *arg)
     env->mutex_unlock(env, s->mu);
 }
 
+/* Nothing is due. Sleep until something changes; 1 if for a second nobody has written and level 0
+** could be tidied up meanwhile. mu held. */
+static int wait_for_leisure(fkv_store *s)
+{
+    uint64_t seq = atomic_load(&s->visible_seq), epoch = atomic_load(&s->epoch);
+    uint64_t until = s->env->now_us(s->env) + LEISURE_US, now;
+
+    if (atomic_load(&s->level0_files) < LEISURE_FILES) {
+        s->env->cond_wait(s->env, s->changed, s->mu, 0);
+        return 0;
+    }
+    while (!s->stopping && !s->compacting && epoch == atomic_load(&s->epoch)) {
+        now = s->env->now_us(s->env);
+        if (now >= until) return seq == atomic_load(&s->visible_seq);
+        s->env->cond_wait(s->env, s->changed, s->mu, until - now);
+    }
+    return 0;
+}
+
 static void compactor_main(void *arg)
 {
     fkv_store *s = arg;
@@ -187,15 +210,19 @@ static void compactor_main(void *arg)
     env->mutex_lock(env, s->mu);
     while (!s->stopping) {
         fkv_status rc;
-        int did;
+        int did, leisure = 0;
         uint64_t epoch = atomic_load(&s->epoch);
-        if (s->compact_idle || s->compacting || atomic_load(&s->poisoned)) {
+        if (s->compacting || atomic_load(&s->poisoned)) {
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
+        if (s->compact_idle) {
+            leisure = wait_for_leisure(s);
+            if (!leisure) continue;
+        }
         s->compacting = 1;
         env->mutex_unlock(env, s->mu);
-        rc = store_compact_one(s, &did);
+        rc = store_compact_one(s, leisure, &did);
         env->mutex_lock(env, s->mu);
         s->compacting = 0;
         env->cond_wake_all(env, s->changed);
@@ -270,7 +297,7 @@ void store_maintain(fkv_store *s)
 
     while (!rc && did) rc = store_flush_one(s, &did);
     did = 1;
-    while (!rc && did) rc = store_compact_one(s, &did);
+    while (!rc && did) rc = store_compact_one(s, 0, &did);
     s->env->mutex_lock(s->env, s->mu);
     note_trouble(s, rc);
     s->env->mutex_unlock(s->env, s->mu);

@@ -169,8 +169,8 @@ FKV_MUST_CHECK fkv_status store_start_threads(fkv_store *s, int with_syncer);
 void store_stop_threads(fkv_store *s);
 /* Flush the oldest sealed memtable, if any: 1 in *did. */
 FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int *did);
-/* Run the most urgent compaction, if any. */
-FKV_MUST_CHECK fkv_status store_compact_one(fkv_store *s, int *did);
+/* Run the most urgent compaction, if any; at leisure also one that is not due yet. */
+FKV_MUST_CHECK fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did);
 /* Wait until no sealed memtable is left, or flush them here if there is no flusher. */
 FKV_MUST_CHECK fkv_status store_drain(fkv_store *s);
 /* Everything that is due, in the calling thread (inline_background). */

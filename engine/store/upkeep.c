@@ -55,21 +55,31 @@ static fkv_status compact_range(fkv_store *s, fkv_slice from, fkv_slice to)
     return rc;
 }
 
+/* Take the compactor's place for a while. */
+static void begin_compacting(fkv_store *s)
+{
+    s->env->mutex_lock(s->env, s->mu);
+    while (s->compacting) s->env->cond_wait(s->env, s->changed, s->mu, 0);
+    s->compacting = 1;
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+static void end_compacting(fkv_store *s)
+{
+    s->env->mutex_lock(s->env, s->mu);
+    s->compacting = 0;
+    s->env->cond_wake_all(s->env, s->changed);
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
 fkv_status fkv_compact(fkv_store *s, fkv_slice from, fkv_slice to)
 {
-    fkv_env *env = s->env;
     fkv_status rc = fkv_flush(s);
 
     if (rc) return rc;
-    env->mutex_lock(env, s->mu);
-    while (s->compacting) env->cond_wait(env, s->changed, s->mu, 0);
-    s->compacting = 1;
-    env->mutex_unlock(env, s->mu);
+    begin_compacting(s);
     rc = compact_range(s, from, to);
-    env->mutex_lock(env, s->mu);
-    s->compacting = 0;
-    env->cond_wake_all(env, s->changed);
-    env->mutex_unlock(env, s->mu);
+    end_compacting(s);
     return rc;
 }
 
@@ -81,24 +91,14 @@ fkv_status fkv_sync(fkv_store *s)
 
 fkv_status fkv_settle(fkv_store *s)
 {
-    fkv_env *env = s->env;
-    fkv_status rc = store_check_writable(s);
+    int did = 1;
+    fkv_status rc = fkv_flush(s);
 
     if (rc) return rc;
-    rc = store_drain(s);
-    if (rc) return rc;
-    if (s->options.inline_background || !s->compactor) {
-        int did = 1;
-        while (!rc && did) rc = store_compact_one(s, &did);
-        return rc;
-    }
-    env->mutex_lock(env, s->mu);
-    while ((!s->compact_idle || s->current->sealed_count) && !s->trouble &&
-           !atomic_load(&s->poisoned))
-        env->cond_wait(env, s->changed, s->mu, 0);
-    if (s->trouble) rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
-    env->mutex_unlock(env, s->mu);
-    return rc ? rc : store_check_writable(s);
+    begin_compacting(s);
+    while (!rc && did) rc = store_compact_one(s, 1, &did);
+    end_compacting(s);
+    return rc;
 }
 
 fkv_status fkv_verify(fkv_store *s)
