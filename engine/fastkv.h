@@ -83,16 +83,16 @@ typedef struct fkv_cursor fkv_cursor;
 
 /* All zero = the defaults, which are meant to be right. */
 typedef struct fkv_options {
-    fkv_env *env;           /* NULL = the operating system */
-    int create;             /* make the store when the directory has none */
-    int read_only;          /* change nothing on disk; writes answer FKV_READONLY */
-    size_t memory_bytes;    /* the one budget: memtables, cache, index, filters; 0 = 192 MB */
-    uint32_t block_bytes;   /* data block target, 256 .. 1 MiB; 0 = 4096 */
-    uint32_t bloom_bits;    /* filter bits per key + 1; 0 = default (10 bits), 1 = no filter */
-    int codec;              /* 0 = default, else 1 + codec number (table/table.h) */
-    size_t memtable_bytes;  /* for tests: 0 = derived from memory_bytes */
-    size_t table_bytes;     /* for tests: target size of a compacted table; 0 = default */
-    int inline_background;  /* for tests: flush and compact inside the committing call, no threads */
+    fkv_env *env;          /* NULL = the operating system */
+    int create;            /* make the store when the directory has none */
+    int read_only;         /* change nothing on disk; writes answer FKV_READONLY */
+    size_t memory_bytes;   /* the one budget: memtables, cache, index, filters; 0 = 192 MB */
+    uint32_t block_bytes;  /* data block target, 256 .. 1 MiB; 0 = 4096 */
+    uint32_t bloom_bits;   /* filter bits per key + 1; 0 = default (10 bits), 1 = no filter */
+    int codec;             /* 0 = default, else 1 + codec number (table/table.h) */
+    size_t memtable_bytes; /* for tests: 0 = derived from memory_bytes */
+    size_t table_bytes;    /* for tests: target size of a compacted table; 0 = default */
+    int inline_background; /* for tests: flush and compact inside the committing call, no threads */
 } fkv_options;
 
 /* Open the store in directory `path`. All opens of one directory in a process share one store
@@ -120,14 +120,16 @@ void fkv_uuid(const fkv_store *store, uint8_t out[16]);
 
 /* How much a commit survives. All of them survive the death of the process. */
 typedef enum fkv_durability {
-    FKV_SYNC = 0,       /* power loss, from the moment prepare returns */
-    FKV_BACKGROUND = 1, /* power loss, up to about a second later; older commits are never lost before
+    FKV_SYNC = 0, /* power loss, from the moment prepare returns */
+    FKV_BACKGROUND =
+        1,       /* power loss, up to about a second later; older commits are never lost before
                         ** newer ones */
-    FKV_NONE = 2        /* power loss loses a suffix of the commits of unknown length */
+    FKV_NONE = 2 /* power loss loses a suffix of the commits of unknown length */
 } fkv_durability;
 
 /* A transaction object, idle. It may be used for any number of transactions, one after another:
-** begin, writes, prepare, then commit or rollback. It belongs to one connection (thread at a time). */
+** begin, writes, prepare, then commit or rollback. It belongs to one connection (thread at a
+** time). */
 FKV_MUST_CHECK fkv_status fkv_txn_new(fkv_store *store, fkv_txn **out);
 void fkv_txn_free(fkv_txn *txn); /* rolls back what is open; NULL is fine */
 
@@ -155,9 +157,10 @@ FKV_MUST_CHECK fkv_status fkv_txn_mark(fkv_txn *txn, uint64_t *out);
 void fkv_txn_rollback_to(fkv_txn *txn, uint64_t mark);
 void fkv_txn_release(fkv_txn *txn, uint64_t mark);
 
-/* Do everything of a commit that can fail: log, space, memory, and the fsync if FKV_SYNC. Prepared
-** is not committed: nobody else sees it, and unless fkv_txn_commit follows it is undone, also by a
-** crash. It may be called again, and more writes may follow it. Nothing to do for an empty batch. */
+/* Do everything of a commit that can fail: log, space, memory, and the fsync if FKV_SYNC.
+** Prepared is not committed: nobody else sees it, and unless fkv_txn_commit follows it is undone,
+** also by a crash. It may be called again, and more writes may follow it. Nothing to do for an
+** empty batch. */
 FKV_MUST_CHECK fkv_status fkv_txn_prepare(fkv_txn *txn, fkv_durability durability);
 
 /* Make the prepared writes visible to all, and the transaction idle. Cannot fail. REQUIRES:
@@ -180,8 +183,9 @@ void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
 /* Has anything been committed since this snapshot was taken? About a nanosecond. */
 int fkv_snapshot_stale(const fkv_snapshot *snapshot);
 
-/* A pinned read result: valid until fkv_value_release, whatever happens to the store. A zeroed one
-** may be released. Pins from an active transaction's own writes hold until that transaction ends. */
+/* A pinned read result: valid until fkv_value_release, whatever happens to the store. A zeroed
+** one may be released. Pins from an active transaction's own writes hold until that transaction
+** ends. */
 typedef struct fkv_value {
     fkv_slice value;
     int64_t expires_ms; /* 0 = never */
@@ -220,8 +224,7 @@ int64_t fkv_cursor_expires_ms(const fkv_cursor *cursor); /* 0 = never */
 
 /* Roughly how many rows and bytes [from, to) holds (bounds as fkv_cursor_bounds). Reads no data
 ** blocks; may open tables. Never fails: an unreadable part counts as nothing. */
-void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows,
-                  uint64_t *bytes);
+void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows, uint64_t *bytes);
 
 /* -- upkeep --------------------------------------------------------------------------------- */
 
@@ -251,10 +254,10 @@ typedef struct fkv_stats {
     uint64_t log_bytes;     /* log that an open would replay now */
     uint64_t log_replayed;  /* records replayed when this store was opened */
     uint64_t cache_hits, cache_misses, cache_bytes, cache_capacity;
-    uint64_t bytes_put;       /* keys and values committed since open */
+    uint64_t bytes_put; /* keys and values committed since open */
     uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written since open */
     uint64_t flushes, compactions;
-    uint64_t stall_us; /* time commits were held back since open */
+    uint64_t stall_us;               /* time commits were held back since open */
     uint64_t gets, seeks, rows_read; /* since open; rows_read counts rows cursors returned */
     uint64_t entries_skipped;        /* shadowed, deleted or expired entries cursors passed over */
 } fkv_stats;

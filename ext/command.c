@@ -62,12 +62,9 @@ static int delete_range(kv_table *t, fkv_slice from, fkv_slice to)
 }
 
 static const command commands[] = {
-    {"flush", flush, ARG_NONE},
-    {"compact", compact, ARG_OPTIONAL},
-    {"settle", settle, ARG_NONE},
-    {"integrity-check", check, ARG_NONE},
-    {"truncate", delete_range, ARG_NONE},
-    {"delete-prefix", delete_range, ARG_NEEDED},
+    {"flush", flush, ARG_NONE},           {"compact", compact, ARG_OPTIONAL},
+    {"settle", settle, ARG_NONE},         {"integrity-check", check, ARG_NONE},
+    {"truncate", delete_range, ARG_NONE}, {"delete-prefix", delete_range, ARG_NEEDED},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 

@@ -24,43 +24,43 @@ typedef struct test_case {
 static int check_failures;
 static uint64_t check_seed;
 
-#define CHECK(condition)                                                                          \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            check_failures++;                                                                     \
-            (void)printf("%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition);            \
-        }                                                                                         \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            check_failures++;                                                                      \
+            (void)printf("%s:%d: CHECK failed: %s\n", __FILE__, __LINE__, #condition);             \
+        }                                                                                          \
     } while (0)
 
-#define REQUIRE(condition)                                                                        \
-    do {                                                                                          \
-        if (!(condition)) {                                                                       \
-            check_failures++;                                                                     \
-            (void)printf("%s:%d: REQUIRE failed: %s\n", __FILE__, __LINE__, #condition);          \
-            return;                                                                               \
-        }                                                                                         \
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            check_failures++;                                                                      \
+            (void)printf("%s:%d: REQUIRE failed: %s\n", __FILE__, __LINE__, #condition);           \
+            return;                                                                                \
+        }                                                                                          \
     } while (0)
 
 /* A status must be exactly this; says what it was. */
-#define CHECK_STATUS(expression, expected)                                                        \
-    do {                                                                                          \
-        int check_status_ = (int)(expression);                                                    \
-        if (check_status_ != (int)(expected)) {                                                   \
-            check_failures++;                                                                     \
-            (void)printf("%s:%d: %s gave %d, wanted %d (%s)\n", __FILE__, __LINE__, #expression,  \
-                         check_status_, (int)(expected), fkv_errmsg());                           \
-        }                                                                                         \
+#define CHECK_STATUS(expression, expected)                                                         \
+    do {                                                                                           \
+        int check_status_ = (int)(expression);                                                     \
+        if (check_status_ != (int)(expected)) {                                                    \
+            check_failures++;                                                                      \
+            (void)printf("%s:%d: %s gave %d, wanted %d (%s)\n", __FILE__, __LINE__, #expression,   \
+                         check_status_, (int)(expected), fkv_errmsg());                            \
+        }                                                                                          \
     } while (0)
 
-#define REQUIRE_OK(expression)                                                                    \
-    do {                                                                                          \
-        int check_status_ = (int)(expression);                                                    \
-        if (check_status_) {                                                                      \
-            check_failures++;                                                                     \
-            (void)printf("%s:%d: %s gave %d (%s)\n", __FILE__, __LINE__, #expression,             \
-                         check_status_, fkv_errmsg());                                            \
-            return;                                                                               \
-        }                                                                                         \
+#define REQUIRE_OK(expression)                                                                     \
+    do {                                                                                           \
+        int check_status_ = (int)(expression);                                                     \
+        if (check_status_) {                                                                       \
+            check_failures++;                                                                      \
+            (void)printf("%s:%d: %s gave %d (%s)\n", __FILE__, __LINE__, #expression,              \
+                         check_status_, fkv_errmsg());                                             \
+            return;                                                                                \
+        }                                                                                          \
     } while (0)
 
 /* xorshift64*: small, seeded, the same everywhere. */
@@ -104,12 +104,15 @@ static inline int check_main(const char *program, const test_case *cases, size_t
     return failed != 0;
 }
 
-#define TEST_CASE(function) {#function, function}
-#define TEST_MAIN(program, ...)                                                                   \
-    int main(int argc, char **argv)                                                               \
-    {                                                                                             \
-        static const test_case cases[] = {__VA_ARGS__};                                           \
-        return check_main(program, cases, sizeof cases / sizeof cases[0], argc, argv);            \
+#define TEST_CASE(function)                                                                        \
+    {                                                                                              \
+#function, function                                                                        \
+    }
+#define TEST_MAIN(program, ...)                                                                    \
+    int main(int argc, char **argv)                                                                \
+    {                                                                                              \
+        static const test_case cases[] = {__VA_ARGS__};                                            \
+        return check_main(program, cases, sizeof cases / sizeof cases[0], argc, argv);             \
     }
 
 #endif

@@ -30,24 +30,24 @@ typedef struct iter_ops {
     void (*seek_before)(iter *it, fkv_slice key); /* last entry with key < this */
     void (*first)(iter *it);
     void (*last)(iter *it);
-    void (*next)(iter *it);                       /* REQUIRES: valid */
-    void (*prev)(iter *it);                       /* REQUIRES: valid */
+    void (*next)(iter *it); /* REQUIRES: valid */
+    void (*prev)(iter *it); /* REQUIRES: valid */
 
     /* Is `key` deleted from *older* sources by a range tombstone of this source? 1 = yes, and
     ** [*from, *to) is a tombstone holding it (slices as long-lived as the source). 0 = no, or an
     ** error in it->status. NULL when the source can hold none. */
     int (*covers)(iter *it, fkv_slice key, fkv_slice *from, fkv_slice *to);
-    void (*close)(iter *it);                      /* frees it */
+    void (*close)(iter *it); /* frees it */
 } iter_ops;
 
 struct iter {
     const iter_ops *ops;
     fkv_slice key;
     fkv_slice value;
-    int64_t expires_ms;  /* for ENTRY_PUT_EXPIRES */
-    uint8_t kind;        /* ENTRY_PUT, ENTRY_DELETE or ENTRY_PUT_EXPIRES */
+    int64_t expires_ms; /* for ENTRY_PUT_EXPIRES */
+    uint8_t kind;       /* ENTRY_PUT, ENTRY_DELETE or ENTRY_PUT_EXPIRES */
     uint8_t valid;
-    uint8_t has_ranges;  /* covers() can say yes: ask it */
+    uint8_t has_ranges; /* covers() can say yes: ask it */
     fkv_status status;
 };
 

@@ -12,10 +12,11 @@ const char *fkv_errmsg(void)
 
 const char *fkv_status_name(fkv_status status)
 {
-    static const char *const names[] = {"ok",       "not found", "corrupt",       "I/O error",
-                                        "fsync failed", "out of memory", "no space left",
-                                        "busy",     "read-only", "cannot open",   "invalid argument",
-                                        "unsupported", "too big", "misuse"};
+    static const char *const names[] = {
+        "ok",           "not found",     "corrupt",          "I/O error",
+        "fsync failed", "out of memory", "no space left",    "busy",
+        "read-only",    "cannot open",   "invalid argument", "unsupported",
+        "too big",      "misuse"};
     if ((size_t)status >= sizeof names / sizeof names[0]) return "unknown error";
     return names[status];
 }

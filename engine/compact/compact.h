@@ -20,8 +20,8 @@ typedef struct compact_context {
     uint64_t table_bytes; /* start a new output table at this size */
     int64_t clock_ms;     /* rows that expire at or before this moment are gone */
     void *arg;
-    uint64_t (*new_number)(void *arg);                /* a fresh file number */
-    int (*progress)(void *arg, uint64_t bytes_done);  /* called every 64 KB or so; 1 = give up */
+    uint64_t (*new_number)(void *arg);               /* a fresh file number */
+    int (*progress)(void *arg, uint64_t bytes_done); /* called every 64 KB or so; 1 = give up */
 } compact_context;
 
 /* Write what readers at last_seq see of m as one level 0 table (none if nothing is left). v is the
@@ -31,9 +31,8 @@ FKV_MUST_CHECK fkv_status flush_memtable(const compact_context *c, const memtabl
 
 /* Write a batch's or any other source's entries, tombstones kept, as level 0 tables of at most
 ** table_bytes. ranges: its range tombstones. */
-FKV_MUST_CHECK fkv_status write_run(const compact_context *c, iter *source,
-                                    const range_set *ranges, uint64_t max_seq,
-                                    version_edit *edit);
+FKV_MUST_CHECK fkv_status write_run(const compact_context *c, iter *source, const range_set *ranges,
+                                    uint64_t max_seq, version_edit *edit);
 
 /* Run a job picked from v. FKV_BUSY when progress() said to give up. */
 FKV_MUST_CHECK fkv_status compact_run(const compact_context *c, const version *v,

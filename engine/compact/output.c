@@ -109,8 +109,7 @@ fkv_status output_add(output *o, entry_kind kind, fkv_slice key, fkv_slice value
 {
     fkv_status rc = FKV_OK;
 
-    if (o->builder && table_builder_bytes(o->builder) >= o->c->table_bytes)
-        rc = cut_before(o, key);
+    if (o->builder && table_builder_bytes(o->builder) >= o->c->table_bytes) rc = cut_before(o, key);
     if (!rc && !o->builder) rc = begin_table(o);
     if (!rc) rc = table_builder_add(o->builder, kind, key, value, expires_ms);
     if (!rc) rc = report(o);

@@ -7,11 +7,11 @@
 ** The level with the highest score goes first. From level 0: the oldest file and, until nothing
 ** changes, every file that overlaps what has been taken (an older file left behind would come to
 ** lie above newer data). From a deeper level: the file with the least data beneath it, byte for
-** byte, because that is what the merge rewrites. Example: files of 8 MB over 80, 16 and 40 MB: the
-** second is taken.
+** byte, because that is what the merge rewrites. Example: files of 8 MB over 80, 16 and 40 MB:
+** the second is taken.
 **
-** When no level is too large, a file that is mostly tombstones, or holds a range tombstone, is taken
-** down a level: deleted rows give their space back without waiting for new ones.
+** When no level is too large, a file that is mostly tombstones, or holds a range tombstone, is
+** taken down a level: deleted rows give their space back without waiting for new ones.
 */
 #include "compact/pick.h"
 

@@ -10,13 +10,13 @@
 #include "version/version.h"
 
 typedef struct pick_options {
-    size_t level0_trigger;  /* files in level 0 that ask for a compaction; default 4 */
-    uint64_t base_bytes;    /* target size of level 1 */
-    unsigned multiplier;    /* each deeper level is this many times larger; default 10 */
+    size_t level0_trigger; /* files in level 0 that ask for a compaction; default 4 */
+    uint64_t base_bytes;   /* target size of level 1 */
+    unsigned multiplier;   /* each deeper level is this many times larger; default 10 */
 } pick_options;
 
-/* Merge inputs[0] (of `level`) with inputs[1] (of `output`) into `output`. Borrowed from the version
-** it was picked from. A zeroed job is none. */
+/* Merge inputs[0] (of `level`) with inputs[1] (of `output`) into `output`. Borrowed from the
+** version it was picked from. A zeroed job is none. */
 typedef struct compaction_job {
     int level, output;
     file_meta **inputs[2];

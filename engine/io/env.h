@@ -20,7 +20,6 @@
 
 #include "base/status.h"
 
-
 typedef struct env_dir env_dir;       /* an open directory; defined by each implementation */
 typedef struct env_file env_file;     /* an open file */
 typedef struct env_thread env_thread; /* a running thread, until joined */
@@ -33,12 +32,13 @@ typedef struct env_identity {
     uint64_t inode;
 } env_identity;
 
-enum {                   /* flags of dir_open and file_open */
-    ENV_READ = 1,        /* open for reading only */
-    ENV_WRITE = 2,       /* open for reading and writing */
-    ENV_CREATE = 4,      /* create when absent */
-    ENV_EXCLUSIVE = 8,   /* with ENV_CREATE: it must be absent; FKV_BUSY when it is there */
-    ENV_UNCACHED = 16    /* hint: this file will be read once, front to back */
+/* Flags of dir_open and file_open. */
+enum {
+    ENV_READ = 1,      /* open for reading only */
+    ENV_WRITE = 2,     /* open for reading and writing */
+    ENV_CREATE = 4,    /* create when absent */
+    ENV_EXCLUSIVE = 8, /* with ENV_CREATE: it must be absent; FKV_BUSY when it is there */
+    ENV_UNCACHED = 16  /* hint: this file will be read once, front to back */
 };
 
 enum { ENV_UNLOCK = 0, ENV_LOCK_SHARED = 1, ENV_LOCK_EXCLUSIVE = 2 };
@@ -112,8 +112,8 @@ struct fkv_env {
     void *(*map)(fkv_env *, size_t size);
     void (*unmap)(fkv_env *, void *base, size_t size);
 
-    uint64_t (*now_us)(fkv_env *);      /* monotonic microseconds */
-    int64_t (*wall_ms)(fkv_env *);      /* milliseconds since 1970 */
+    uint64_t (*now_us)(fkv_env *); /* monotonic microseconds */
+    int64_t (*wall_ms)(fkv_env *); /* milliseconds since 1970 */
     void (*sleep_us)(fkv_env *, uint64_t us);
     FKV_MUST_CHECK fkv_status (*random)(fkv_env *, void *out, size_t size);
 
@@ -165,23 +165,24 @@ FKV_MUST_CHECK fkv_status env_mem_crash(fkv_env *env, uint64_t seed);
 
 /* -- fault injection ------------------------------------------------------------------------ */
 
-enum {                         /* kinds of operation, a bit set */
+/* Kinds of operation, a bit set. */
+enum {
     ENV_OP_READ = 1,
-    ENV_OP_WRITE = 2,          /* file_write and file_allocate */
-    ENV_OP_SYNC = 4,           /* file_sync and dir_sync */
-    ENV_OP_OPEN = 8,           /* file_open and dir_open */
+    ENV_OP_WRITE = 2, /* file_write and file_allocate */
+    ENV_OP_SYNC = 4,  /* file_sync and dir_sync */
+    ENV_OP_OPEN = 8,  /* file_open and dir_open */
     ENV_OP_RENAME = 16,
     ENV_OP_REMOVE = 32,
-    ENV_OP_MAP = 64,           /* map: returns NULL */
-    ENV_OP_THREAD = 128        /* thread_start, mutex_new, cond_new */
+    ENV_OP_MAP = 64,    /* map: returns NULL */
+    ENV_OP_THREAD = 128 /* thread_start, mutex_new, cond_new */
 };
 
 typedef struct env_fault {
-    int kinds;                 /* which operations count and may fail */
-    uint64_t countdown;        /* fail the countdown-th of them from now; 0 = never */
-    int persistent;            /* keep failing from then on, until changed */
-    fkv_status status;         /* what they answer: FKV_IOERR, FKV_FULL, FKV_IOERR_SYNC … */
-    int partial;               /* a failing write first writes half of its bytes */
+    int kinds;          /* which operations count and may fail */
+    uint64_t countdown; /* fail the countdown-th of them from now; 0 = never */
+    int persistent;     /* keep failing from then on, until changed */
+    fkv_status status;  /* what they answer: FKV_IOERR, FKV_FULL, FKV_IOERR_SYNC … */
+    int partial;        /* a failing write first writes half of its bytes */
 } env_fault;
 
 /* Wrap `base` (borrowed; must outlive it). No faults until env_fault_set. */

@@ -19,7 +19,7 @@ typedef struct merge {
     iter base;
     iter **children; /* newest first */
     size_t count;
-    size_t *heap;    /* indexes of valid children */
+    size_t *heap; /* indexes of valid children */
     size_t heap_size;
     size_t range_sources; /* children before this one may hold range tombstones */
     int backward;

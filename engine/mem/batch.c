@@ -122,8 +122,7 @@ mem_view batch_view(const batch *b)
     return (mem_view){b->count, b->dead_count, b->dead};
 }
 
-fkv_status batch_payload(batch *b, uint8_t **bytes, size_t *size, uint8_t **copy,
-                         size_t *copy_size)
+fkv_status batch_payload(batch *b, uint8_t **bytes, size_t *size, uint8_t **copy, size_t *copy_size)
 {
     mem_view view = batch_view(b);
     size_t at = BATCH_HEADROOM, end = BATCH_HEADROOM;

@@ -19,13 +19,13 @@
 typedef struct batch {
     fkv_env *env;
     uint32_t refs;
-    uint32_t count;       /* positions given out */
-    uint32_t dead_ops;    /* of these, in dead intervals */
-    uint32_t range_ops;   /* range deletions written (dead ones too) */
-    uint8_t *bytes;       /* a mapping: never moves, so slices into it hold */
+    uint32_t count;     /* positions given out */
+    uint32_t dead_ops;  /* of these, in dead intervals */
+    uint32_t range_ops; /* range deletions written (dead ones too) */
+    uint8_t *bytes;     /* a mapping: never moves, so slices into it hold */
     size_t capacity;
-    size_t used;          /* BATCH_HEADROOM and the records */
-    memtree index;        /* built up to `indexed` */
+    size_t used;   /* BATCH_HEADROOM and the records */
+    memtree index; /* built up to `indexed` */
     size_t indexed;
     mem_interval *dead;
     uint32_t dead_count, dead_capacity;

@@ -66,8 +66,7 @@ size_t mem_record_bytes(entry_kind kind, size_t key_size, size_t value_size)
     return (n + MEM_UNIT - 1) & ~(size_t)(MEM_UNIT - 1);
 }
 
-void mem_record_write(void *at, entry_kind kind, fkv_slice key, fkv_slice value,
-                      int64_t expires_ms)
+void mem_record_write(void *at, entry_kind kind, fkv_slice key, fkv_slice value, int64_t expires_ms)
 {
     size_t bytes = mem_record_bytes(kind, key.size, value.size);
     mem_record *r = at;
@@ -269,8 +268,8 @@ static void replace_by_two(memtree *t, path *p, unsigned depth, uint32_t left, c
         half = !high && position + 2 == count ? count - 4 : count / 2;
         left = build_inner(t, parent->head.level, entries, half, low, entries[half].key);
         right.key = entries[half].key;
-        right.child = build_inner(t, parent->head.level, entries + half, count - half, right.key,
-                                  high);
+        right.child =
+            build_inner(t, parent->head.level, entries + half, count - half, right.key, high);
         depth--;
     }
     child_entry both[2] = {{0, left}, right};
@@ -297,8 +296,8 @@ static void split_leaf(memtree *t, path *p, unsigned position, uint32_t record)
     for (unsigned i = 0; i <= LEAF_SLOTS; i++) {
         if (i == position) records[n++] = record;
         if (i < LEAF_SLOTS)
-            records[n++] = atomic_load_explicit(&leaf->record[perm_slot(perm, i)],
-                                                memory_order_relaxed);
+            records[n++] =
+                atomic_load_explicit(&leaf->record[perm_slot(perm, i)], memory_order_relaxed);
     }
     right.key = records[half];
     left = build_leaf(t, records, half, low, right.key);

@@ -20,9 +20,9 @@
 ** expiry for ENTRY_PUT_EXPIRES, and the value; padded with zeros to 8 bytes. The machine must be
 ** little-endian (checked in memtree.c): the struct is the file format (FORMAT.md, "Records"). */
 typedef struct mem_record {
-    uint32_t seq;       /* position in its batch, or sequence relative to its memtable */
-    uint32_t prev;      /* the version of this key linked before, or 0 */
-    uint32_t key_kind;  /* key size << 3 | entry_kind */
+    uint32_t seq;      /* position in its batch, or sequence relative to its memtable */
+    uint32_t prev;     /* the version of this key linked before, or 0 */
+    uint32_t key_kind; /* key size << 3 | entry_kind */
     uint32_t value_size;
 } mem_record;
 
@@ -77,14 +77,14 @@ static inline int mem_view_sees(const mem_view *v, uint32_t seq)
 
 typedef struct memtree {
     fkv_env *env;
-    uint8_t *arena;         /* header, nodes and, in a memtable, records */
+    uint8_t *arena; /* header, nodes and, in a memtable, records */
     size_t capacity;
     const uint8_t *records; /* base of record offsets */
 } memtree;
 
 /* Node bytes that linking n records into an empty tree can take at most, whatever their order
 ** (see the essay in memtree.c). */
-#define MEMTREE_NODE_BYTES(n) ((size_t)(n) * 96 + 8192)
+#define MEMTREE_NODE_BYTES(n) ((size_t)(n)*96 + 8192)
 
 /* Map an arena of capacity bytes. records == NULL: records are allocated in the same arena. */
 FKV_MUST_CHECK fkv_status memtree_init(memtree *t, fkv_env *env, size_t capacity,
@@ -127,7 +127,8 @@ uint32_t memtree_ranges(const memtree *t);
 uint32_t memtree_range_head(const memtree *t);
 
 /* An iterator over the newest visible version of each key. Records under a newer range tombstone
-** of this tree come out as ENTRY_DELETE. The tree, and the dead list of the view, must outlive it. */
+** of this tree come out as ENTRY_DELETE. The tree, and the dead list of the view, must outlive
+** it. */
 FKV_MUST_CHECK fkv_status memtree_iter_new(const memtree *t, const mem_view *view, iter **out);
 
 /* Walk everything: keys must ascend and each must be found by a search. Returns their number, or

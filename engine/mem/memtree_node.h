@@ -33,7 +33,7 @@ typedef struct node {
 
 typedef struct leaf_node {
     node head;
-    uint64_t prefix[LEAF_SLOTS];      /* eight key bytes after skip, big-endian, zero padded */
+    uint64_t prefix[LEAF_SLOTS];         /* eight key bytes after skip, big-endian, zero padded */
     _Atomic uint32_t record[LEAF_SLOTS]; /* newest version */
     uint32_t reserved[2];
 } leaf_node;
@@ -42,7 +42,7 @@ _Static_assert(sizeof(leaf_node) == 192, "three cache lines");
 typedef struct inner_node {
     node head;
     uint64_t prefix[INNER_SLOTS];
-    uint32_t key[INNER_SLOTS];          /* record whose key separates; unused in position 0 */
+    uint32_t key[INNER_SLOTS]; /* record whose key separates; unused in position 0 */
     _Atomic uint32_t child[INNER_SLOTS];
 } inner_node;
 _Static_assert(sizeof(inner_node) == 256, "four cache lines");

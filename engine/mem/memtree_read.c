@@ -124,8 +124,8 @@ static int settle(tree_iter *it)
 {
     const step *s = &it->path[it->depth];
     const leaf_node *leaf = (const leaf_node *)(const void *)s->at;
-    uint32_t ref = atomic_load_explicit(&leaf->record[perm_slot(s->perm, s->position)],
-                                        memory_order_acquire);
+    uint32_t ref =
+        atomic_load_explicit(&leaf->record[perm_slot(s->perm, s->position)], memory_order_acquire);
     const mem_record *r = visible_version(it->tree, ref, &it->view);
     fkv_slice from, to;
 
@@ -195,9 +195,9 @@ static int descend_to(tree_iter *it, fkv_slice key)
         depth++;
     }
     it->depth = depth;
-    it->path[depth].position = leaf_search(
-        it->tree, (const leaf_node *)(const void *)it->path[depth].at, it->path[depth].perm, key,
-        &exact);
+    it->path[depth].position = leaf_search(it->tree,
+                                           (const leaf_node *)(const void *)it->path[depth].at,
+                                           it->path[depth].perm, key, &exact);
     return 1;
 }
 
@@ -274,7 +274,7 @@ static void tree_close(iter *base)
     alloc_free(base);
 }
 
-static const iter_ops tree_ops = {tree_seek, tree_seek_before, tree_first, tree_last,
+static const iter_ops tree_ops = {tree_seek, tree_seek_before, tree_first,  tree_last,
                                   tree_next, tree_prev,        tree_covers, tree_close};
 
 fkv_status memtree_iter_new(const memtree *t, const mem_view *view, iter **out)

@@ -5,14 +5,14 @@
 **   compactor   runs whatever pick_compaction() says is most urgent
 **   syncer      syncs the log soon after a commit with FKV_BACKGROUND
 **
-** None is started before the first write needs it; all are joined by the last close. They never call
-** outside the engine. With options.inline_background the same steps run in the committing call, in
-** a fixed order: that is how tests make a store deterministic.
+** None is started before the first write needs it; all are joined by the last close. They never
+** call outside the engine. With options.inline_background the same steps run in the committing
+** call, in a fixed order: that is how tests make a store deterministic.
 **
 ** Trouble. A failed fsync poisons the store: what the kernel did with the pages is unknown, so
-** nothing is retried and no write is taken until the store has been opened anew. Any other failure
-** (no space, mostly) leaves everything as it was; the step is tried again after a pause, and writers
-** that would have to wait for it get the error instead.
+** nothing is retried and no write is taken until the store has been opened anew. Any other
+** failure (no space, mostly) leaves everything as it was; the step is tried again after a pause,
+** and writers that would have to wait for it get the error instead.
 */
 #include <stdio.h>
 
@@ -38,9 +38,10 @@ fkv_status store_check_writable(fkv_store *s)
     if (s->options.read_only)
         return FKV_RAISEF(FKV_READONLY, "the store \"%s\" was opened read-only", s->path);
     if (atomic_load(&s->poisoned))
-        return FKV_RAISEF(FKV_IOERR_SYNC,
-                          "the store is read-only until it is reopened, because an fsync failed: %s",
-                          s->poison_text);
+        return FKV_RAISEF(
+            FKV_IOERR_SYNC,
+            "the store is read-only until it is reopened, because an fsync failed: %s",
+            s->poison_text);
     return FKV_OK;
 }
 
@@ -267,7 +268,8 @@ fkv_status store_start_threads(fkv_store *s, int with_syncer)
     fkv_status rc = FKV_OK;
 
     if (s->options.inline_background || s->closing) return FKV_OK;
-    if (!s->flusher) rc = s->env->thread_start(s->env, flusher_main, s, "fastkv-flush", &s->flusher);
+    if (!s->flusher)
+        rc = s->env->thread_start(s->env, flusher_main, s, "fastkv-flush", &s->flusher);
     if (!rc && !s->compactor)
         rc = s->env->thread_start(s->env, compactor_main, s, "fastkv-compact", &s->compactor);
     if (!rc && with_syncer && !s->syncer)

@@ -1,20 +1,20 @@
 /*
 ** commit.c -- from a private batch to a visible commit, in two halves.
 **
-**   prepare   everything that can fail: room in the memtable, the PREPARE record in the log, space for
-**             the mark behind it, the fsync.
-**   commit    a mark into space that is there, records into an arena that has room, one store that
-**             makes them visible. Cannot fail.
+**   prepare   everything that can fail: room in the memtable, the PREPARE record in the log,
+**             space for the mark behind it, the fsync.
+**   commit    a mark into space that is there, records into an arena that has room, one store
+**             that makes them visible. Cannot fail.
 **
 ** SQLite calls the first in xSync and the second in xCommit, whose result it ignores.
 **
-** After a crash between the two, a PREPARE without a mark is *in doubt*: see recover.c. A rollback
-** after a prepare writes an ABORT mark, durable if the PREPARE was, so that no later recovery takes
-** the transaction for a commit.
+** After a crash between the two, a PREPARE without a mark is *in doubt*: see recover.c. A
+** rollback after a prepare writes an ABORT mark, durable if the PREPARE was, so that no later
+** recovery takes the transaction for a commit.
 **
-** A spilled transaction's PREPARE names its runs instead of holding rows. Runs are tables newer than
-** everything in the memtables, so those are flushed first; the version with the runs in level 0
-** is built in prepare, and the install right kept, so that commit has only to publish it.
+** A spilled transaction's PREPARE names its runs instead of holding rows. Runs are tables newer
+** than everything in the memtables, so those are flushed first; the version with the runs in
+** level 0 is built in prepare, and the install right kept, so that commit has only to publish it.
 */
 #include <assert.h>
 
@@ -95,8 +95,7 @@ static fkv_status stage_runs(fkv_txn *t)
     version *tables = NULL;
     fkv_status rc = FKV_OK;
 
-    for (size_t i = 0; !rc && i < runs->count; i++)
-        rc = version_edit_add(&edit, 0, runs->files[i]);
+    for (size_t i = 0; !rc && i < runs->count; i++) rc = version_edit_add(&edit, 0, runs->files[i]);
     if (!rc) {
         s->env->mutex_lock(s->env, s->mu);
         store_begin_install(s);
@@ -143,7 +142,8 @@ static fkv_status prepare_runs(fkv_txn *t, int flags)
     while (!payload.failed && payload.size % 8) buf_append_u8(&payload, 0);
     rc = buf_status(&payload);
     count = t->spilled;
-    if (!rc && count > UINT32_MAX) rc = FKV_RAISEF(FKV_TOOBIG, "too many writes in one transaction");
+    if (!rc && count > UINT32_MAX)
+        rc = FKV_RAISEF(FKV_TOOBIG, "too many writes in one transaction");
     if (!rc) rc = stage_runs(t);
     if (!rc)
         rc = append_prepare(t, payload.data + WAL_RECORD_HEADER, payload.size - WAL_RECORD_HEADER,

@@ -12,11 +12,11 @@
 struct fkv_cursor {
     fkv_store *store;
     fkv_snapshot *snapshot;
-    batch *own;           /* referenced, or NULL */
-    mem_interval *dead;   /* a copy: the batch's may change */
-    version *own_runs;    /* referenced, or NULL */
-    iter *own_iter;       /* over `own` as it was; the merge takes it over */
-    iter *merge;          /* built at the first positioning, so that making a cursor costs no I/O */
+    batch *own;         /* referenced, or NULL */
+    mem_interval *dead; /* a copy: the batch's may change */
+    version *own_runs;  /* referenced, or NULL */
+    iter *own_iter;     /* over `own` as it was; the merge takes it over */
+    iter *merge;        /* built at the first positioning, so that making a cursor costs no I/O */
     buf from, to;
     int has_to;
     int valid;

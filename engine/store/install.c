@@ -7,8 +7,9 @@
 **   4. publish the superversion: from here readers see it
 **   5. retire log segments and mark replaced files; each goes when its last reader has gone
 **
-** If 3 fails, nothing is published. If the rename may have happened, the files of the edit must stay,
-** because the manifest on disk may name them; they become orphans of the next open otherwise.
+** If 3 fails, nothing is published. If the rename may have happened, the files of the edit must
+** stay, because the manifest on disk may name them; they become orphans of the next open
+** otherwise.
 */
 #include "base/alloc.h"
 #include "io/filename.h"
@@ -50,8 +51,7 @@ void store_fit_cache(fkv_store *s)
     size_t budget = s->options.memory_bytes, used = (size_t)atomic_load(&s->home.open_memory);
 
     if (s->writing) used += 3 * s->options.memtable_bytes;
-    block_cache_resize(s->home.cache,
-                       used < budget - budget / 8 ? budget - used : budget / 8);
+    block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
 }
 
 static void consider(const memtable *m, uint64_t *lsn, uint64_t *seq)
@@ -63,12 +63,12 @@ static void consider(const memtable *m, uint64_t *lsn, uint64_t *seq)
     if (m->base_seq < *seq) *seq = m->base_seq;
 }
 
-/* Where replay would have to begin, and the sequence before it, given that `drop` is in tables. mu
-** held.
+/* Where replay would have to begin, and the sequence before it, given that `drop` is in tables.
+** mu held.
 **
 ** Order matters: a commit makes its record's LSN the memtable's first_log before it clears
-** pending_lsn, and both before it makes its sequence visible. So reading the visible sequence and the
-** end first, then the pending LSN, then the memtables, misses nothing. */
+** pending_lsn, and both before it makes its sequence visible. So reading the visible sequence and
+** the end first, then the pending LSN, then the memtables, misses nothing. */
 static void needed_from(fkv_store *s, const memtable *drop, uint64_t *lsn, uint64_t *seq)
 {
     const superversion *v = s->current;

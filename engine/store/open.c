@@ -28,8 +28,8 @@ static fkv_status settle_options(fkv_store *s)
     if (!o->memtable_bytes) o->memtable_bytes = o->memory_bytes / 6;
     if (o->memtable_bytes < 32768) o->memtable_bytes = 32768;
     if (o->memtable_bytes > ((size_t)1 << 30)) o->memtable_bytes = (size_t)1 << 30;
-    if (!o->table_bytes) o->table_bytes = o->memtable_bytes > (16u << 20) ? 16u << 20
-                                                                         : o->memtable_bytes;
+    if (!o->table_bytes)
+        o->table_bytes = o->memtable_bytes > (16u << 20) ? 16u << 20 : o->memtable_bytes;
     table_options_default(&s->table);
     if (o->block_bytes) s->table.block_bytes = o->block_bytes;
     if (o->bloom_bits) s->table.bloom_bits = o->bloom_bits - 1;
@@ -39,9 +39,8 @@ static fkv_status settle_options(fkv_store *s)
     if (!codec_available(s->table.codec))
         return FKV_RAISEF(FKV_UNSUPPORTED, "this build has no %s codec",
                           codec_name(s->table.codec));
-    s->pick = (pick_options){.level0_trigger = 4,
-                             .base_bytes = (uint64_t)o->memtable_bytes * 4,
-                             .multiplier = 10};
+    s->pick = (pick_options){
+        .level0_trigger = 4, .base_bytes = (uint64_t)o->memtable_bytes * 4, .multiplier = 10};
     return FKV_OK;
 }
 

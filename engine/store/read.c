@@ -9,8 +9,8 @@
 
 /* What a value's pin points to: something to give back, with a function that does. */
 typedef struct value_pin {
-    table_value table;      /* a block, or zeroed */
-    superversion *view;     /* a memtable's bytes, or NULL */
+    table_value table;  /* a block, or zeroed */
+    superversion *view; /* a memtable's bytes, or NULL */
 } value_pin;
 
 int store_alive(const fkv_store *s, uint8_t kind, int64_t expires_ms)

@@ -2,21 +2,21 @@
 ** recover.c -- opening what an earlier process left.
 **
 ** Open is: read the manifest, replay the log from manifest.log_lsn into memtables. No table is
-** opened, nothing is flushed and, unless a transaction is in doubt, nothing is written: a store may be
-** opened read-only at any point of its life.
+** opened, nothing is flushed and, unless a transaction is in doubt, nothing is written: a store
+** may be opened read-only at any point of its life.
 **
 ** The log is a chain: segment n+1 says at which LSN segment n ends. A segment that becomes
 ** unreadable before that point has lost bytes. If any record anywhere claims them to have been
-** durable, the store is damaged; else the power went before they reached the disk, and the log ends
-** there: later segments are dropped, so that what is left is a prefix of the commits.
+** durable, the store is damaged; else the power went before they reached the disk, and the log
+** ends there: later segments are dropped, so that what is left is a prefix of the commits.
 **
-** In doubt: a PREPARE at the end of the log without a mark. Its process died between the two halves
-** of the commit (commit.c).
-**   - Same boot as the segment's: the page cache has everything that was ever written, so no mark was
-**     written, so nobody was told OK: aborted.
-**   - Another boot: a mark may have been written and lost. If the PREPARE was to be durable before it
-**     was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not, losing the
-**     last commits is allowed and an unacknowledged one would be wrong: aborted.
+** In doubt: a PREPARE at the end of the log without a mark. Its process died between the two
+** halves of the commit (commit.c).
+**   - Same boot as the segment's: the page cache has everything that was ever written, so no mark
+**     was written, so nobody was told OK: aborted.
+**   - Another boot: a mark may have been written and lost. If the PREPARE was to be durable before
+**     it was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not,
+**     losing the last commits is allowed and an unacknowledged one would be wrong: aborted.
 ** The decision is written at once, into a new segment, lest a later open decide otherwise.
 */
 #include <stdlib.h>
@@ -40,12 +40,12 @@ typedef struct replay {
     memtable **sealed; /* newest first */
     size_t sealed_count;
     version *tables;
-    wal_record pending;     /* its payload lies in a reader; all stay open to the end */
+    wal_record pending; /* its payload lies in a reader; all stay open to the end */
     int has_pending;
     uint8_t pending_boot[16];
-    uint64_t position;      /* LSN where the log ends so far */
-    uint64_t durable;       /* highest claim seen */
-    size_t cut_from;        /* segments from this index on are dropped */
+    uint64_t position; /* LSN where the log ends so far */
+    uint64_t durable;  /* highest claim seen */
+    size_t cut_from;   /* segments from this index on are dropped */
 } replay;
 
 static fkv_status note_file(void *arg, const char *name)

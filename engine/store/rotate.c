@@ -3,7 +3,8 @@
 **
 ** A writer is slowed a little early instead of stopped late. Two debts are watched:
 **   - a sealed memtable is being flushed: the active one may not fill faster, so a commit waits for
-**     as long as its bytes take to flush, once the active memtable is fuller than the flush is done;
+**     as long as its bytes take to flush, once the active memtable is fuller than the flush is
+**     done;
 **   - level 0 grows: from SLOW_FILES on the allowed rate falls from the compactor's measured rate
 **     towards FLOOR_RATE, hyperbolically.
 ** Only when SEALED_MAX memtables wait does a writer wait for a flush to end.

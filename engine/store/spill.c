@@ -1,15 +1,17 @@
 /*
 ** spill.c -- transactions larger than memory.
 **
-** A batch that is full becomes a run: one or more tables, private to the transaction, that hold the
-** newest version of each key written in an interval of positions. COMMIT adds them to level 0.
+** A batch that is full becomes a run: one or more tables, private to the transaction, that hold
+** the newest version of each key written in an interval of positions. COMMIT adds them to level
+** 0.
 **
-** A rollback to a mark must drop exactly what came after it, so a run never spans an open mark: if
-** marks lie inside the batch, it is written as several runs, cut at the marks. A rollback then drops
-** whole runs, needs no memory and cannot fail. (Keeping each row's position in the run would do too,
-** at the price of eight bytes a row and a rewrite at commit.)
+** A rollback to a mark must drop exactly what came after it, so a run never spans an open mark:
+** if marks lie inside the batch, it is written as several runs, cut at the marks. A rollback then
+** drops whole runs, needs no memory and cannot fail. (Keeping each row's position in the run
+** would do too, at the price of eight bytes a row and a rewrite at commit.)
 **
-** txn_run.all is a version whose level 0 is all runs so far, so reading them is reading a version.
+** txn_run.all is a version whose level 0 is all runs so far, so reading them is reading a
+** version.
 */
 #include "base/alloc.h"
 #include "store/store.h"

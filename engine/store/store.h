@@ -46,52 +46,52 @@ typedef struct store_counters {
 
 struct fkv_store {
     fkv_env *env;
-    fkv_env *own_env;       /* a memory env to be freed with the store, or NULL */
-    fkv_options options;    /* defaults filled in */
+    fkv_env *own_env;    /* a memory env to be freed with the store, or NULL */
+    fkv_options options; /* defaults filled in */
     pick_options pick;
     table_options table;
     char *path;
     env_dir *dir;
     env_file *lock;
     env_identity identity;
-    uint32_t opens;         /* registry lock */
-    fkv_store *next_open;   /* registry lock */
-    int fresh;              /* created here and nothing prepared yet: leaves no trace; writer */
+    uint32_t opens;       /* registry lock */
+    fkv_store *next_open; /* registry lock */
+    int fresh;            /* created here and nothing prepared yet: leaves no trace; writer */
 
     env_mutex *mu;
-    env_cond *changed;      /* anything below changed */
+    env_cond *changed; /* anything below changed */
     table_home home;
 
-    manifest man;           /* mu; as last saved, but next_number and next_space are live */
-    superversion *current;  /* mu */
-    _Atomic uint64_t epoch; /* counts changes of current */
+    manifest man;                 /* mu; as last saved, but next_number and next_space are live */
+    superversion *current;        /* mu */
+    _Atomic uint64_t epoch;       /* counts changes of current */
     _Atomic uint64_t visible_seq; /* what new snapshots see */
-    int installing;         /* mu */
-    int compacting;         /* mu; a compaction is running: one at a time */
+    int installing;               /* mu */
+    int compacting;               /* mu; a compaction is running: one at a time */
 
-    fkv_txn *writer;        /* mu; holds the writer lock */
-    memtable *active;       /* writer; current->active, which keeps it alive */
-    uint64_t last_seq;      /* writer */
-    wal_segment *log;       /* writer; NULL until the first write */
-    uint64_t log_end;       /* writer; where the log ends while `log` is NULL */
-    log_entry *logs;        /* mu; oldest first; the last one is `log` */
+    fkv_txn *writer;   /* mu; holds the writer lock */
+    memtable *active;  /* writer; current->active, which keeps it alive */
+    uint64_t last_seq; /* writer */
+    wal_segment *log;  /* writer; NULL until the first write */
+    uint64_t log_end;  /* writer; where the log ends while `log` is NULL */
+    log_entry *logs;   /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
     _Atomic uint64_t durable_lsn;
     _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
-    _Atomic int writing;    /* there has been a write since open */
-    uint64_t replayed;      /* records replayed at open */
-    _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
+    _Atomic int writing;          /* there has been a write since open */
+    uint64_t replayed;            /* records replayed at open */
+    _Atomic int64_t clock_floor;  /* man.clock_ms, for readers */
 
     /* background: mu */
     env_thread *flusher, *compactor, *syncer;
     _Atomic int stopping;
-    int closing;            /* the last close: no thread is started any more */
-    int compact_idle;       /* the compactor found nothing to do for the current version */
+    int closing;                /* the last close: no thread is started any more */
+    int compact_idle;           /* the compactor found nothing to do for the current version */
     uint64_t unsynced_since_us; /* first unsynced background commit; 0 = none */
     _Atomic uint64_t flush_done;
-    _Atomic uint64_t flush_rate;   /* bytes per second, smoothed */
+    _Atomic uint64_t flush_rate; /* bytes per second, smoothed */
     _Atomic uint64_t compact_rate;
-    _Atomic uint64_t debt;  /* pick_debt of current->tables */
+    _Atomic uint64_t debt; /* pick_debt of current->tables */
     _Atomic uint32_t level0_files;
     _Atomic uint32_t sealed_memtables;
 
@@ -99,14 +99,14 @@ struct fkv_store {
     ** without it. */
     _Atomic int poisoned;
     char poison_text[256];
-    fkv_status trouble;     /* last failure of background work, e.g. FKV_FULL; retried; mu */
+    fkv_status trouble; /* last failure of background work, e.g. FKV_FULL; retried; mu */
     char trouble_text[256];
 
     store_counters counters;
 };
 
 enum {
-    SEALED_MAX = 2,         /* writers wait when this many memtables are waiting to be flushed */
+    SEALED_MAX = 2, /* writers wait when this many memtables are waiting to be flushed */
     CLOSE_FLUSH_BYTES = 256 << 10 /* a last close flushes a memtable larger than this */
 };
 
@@ -126,8 +126,8 @@ FKV_MUST_CHECK fkv_status superversion_new(memtable *active, memtable *const *se
 FKV_MUST_CHECK fkv_status superversion_seal(const superversion *now, memtable *fresh,
                                             superversion **out);
 void superversion_ref(superversion *v);
-void superversion_unref(superversion *v); /* NULL is fine */
-superversion *store_current(fkv_store *s); /* referenced; takes mu */
+void superversion_unref(superversion *v);             /* NULL is fine */
+superversion *store_current(fkv_store *s);            /* referenced; takes mu */
 void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
 
 /* -- recover.c -- */
@@ -160,7 +160,7 @@ FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, con
 FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed);
 void store_fit_cache(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
-uint64_t store_new_number(void *store); /* any thread */
+uint64_t store_new_number(void *store);                     /* any thread */
 
 /* -- background.c -- */
 void store_poison(fkv_store *s); /* with this thread's error text */
@@ -193,17 +193,17 @@ struct fkv_txn {
     fkv_store *store;
     batch *writes;
     int active;
-    int prepared;          /* nothing written since the last prepare */
-    int logged;            /* a PREPARE of this transaction is in the log, undecided */
-    int logged_sync;       /* … and it is durable */
+    int prepared;    /* nothing written since the last prepare */
+    int logged;      /* a PREPARE of this transaction is in the log, undecided */
+    int logged_sync; /* … and it is durable */
     uint64_t logged_lsn;
     uint64_t logged_first_seq;
     uint32_t logged_count;
-    superversion *ready;   /* with runs: what commit publishes; the install right is held */
-    uint64_t spilled;      /* positions in runs */
+    superversion *ready; /* with runs: what commit publishes; the install right is held */
+    uint64_t spilled;    /* positions in runs */
     txn_run *runs;
     size_t run_count, run_capacity;
-    uint64_t *marks;       /* open marks, ascending */
+    uint64_t *marks; /* open marks, ascending */
     size_t mark_count, mark_capacity;
 };
 

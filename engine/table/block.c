@@ -50,8 +50,8 @@ static uint32_t restart_at(const uint8_t *data, uint32_t limit, uint32_t i)
     return get_u32(data + limit + (size_t)i * 4);
 }
 
-/* The last restart whose key is < key (0 if none): the entry sought lies at or behind it. UINT32_MAX
-** if malformed. */
+/* The last restart whose key is < key (0 if none): the entry sought lies at or behind it.
+** UINT32_MAX if malformed. */
 static uint32_t find_restart(const uint8_t *data, uint32_t limit, uint32_t count, fkv_slice key)
 {
     uint32_t low = 0, high = count;
@@ -80,7 +80,7 @@ int block_get(const uint8_t *data, size_t size, fkv_slice key, block_entry *out)
     for (at = restart_at(data, limit, restart); at < limit; at = out->next) {
         size_t n, common;
         if (!parse_entry(data, limit, at, out)) return -1;
-        if (out->shared > match) continue;  /* agrees with its predecessor where that is < key */
+        if (out->shared > match) continue; /* agrees with its predecessor where that is < key */
         /* Otherwise it differs from its predecessor, upwards, where that agrees with key; or it is
         ** a restart point, which shares more than it says. Comparing covers both. */
         match = out->shared;
@@ -210,7 +210,7 @@ static void show_back(block_cursor *c, size_t i)
     c->valid = 1;
 }
 
-/* Decode the interval from `restart` up to the entry at offset `end`, and stand on its last entry. */
+/* Decode the interval from `restart` up to the entry at offset `end`; stand on its last entry. */
 static void load_interval(block_cursor *c, uint32_t restart, uint32_t end)
 {
     buf_clear(&c->interval);

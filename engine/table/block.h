@@ -5,9 +5,9 @@
 **   entry := shared(varint) unshared(varint) (value-size << 3 | kind)(varint)
 **            key-suffix [expires(8) if kind is PUT_EXPIRES] value
 **
-** Keys are prefix-compressed against the entry before; at a restart point shared is 0. Restarts are
-** offsets of every nth entry, the first one 0. All reading is safe on hostile bytes: nonsense ends in
-** `bad`, never in an access outside the block.
+** Keys are prefix-compressed against the entry before; at a restart point shared is 0. Restarts
+** are offsets of every nth entry, the first one 0. All reading is safe on hostile bytes: nonsense
+** ends in `bad`, never in an access outside the block.
 */
 #ifndef FKV_TABLE_BLOCK_H
 #define FKV_TABLE_BLOCK_H
@@ -49,13 +49,13 @@ typedef struct block_entry {
 
 typedef struct block_cursor {
     const uint8_t *data;
-    uint32_t limit;     /* end of entries */
+    uint32_t limit; /* end of entries */
     uint32_t restart_count;
     int valid, bad;
     block_entry entry;
-    fkv_slice key;      /* into the block or into key_bytes */
+    fkv_slice key; /* into the block or into key_bytes */
     buf key_bytes;
-    buf interval;       /* block_back_entry items of the restart interval walked backwards */
+    buf interval; /* block_back_entry items of the restart interval walked backwards */
     buf interval_keys;
     size_t back_at, back_count; /* position in interval; count 0 = not loaded */
 } block_cursor;

@@ -1,8 +1,8 @@
 /*
 ** builder.c -- writing a table, front to back, in large pieces.
 **
-** A data block is closed when the next entry would make it larger than the target; its separator can
-** only be chosen when the next key is known, so the index entry waits until then.
+** A data block is closed when the next entry would make it larger than the target; its separator
+** can only be chosen when the next key is known, so the index entry waits until then.
 */
 #include "base/alloc.h"
 #include "table/block.h"
@@ -17,8 +17,8 @@ struct table_builder {
     table_options opt;
     table_footer footer;
     block_builder block;
-    buf pending;          /* bytes not yet written */
-    uint64_t written;     /* file offset where `pending` begins */
+    buf pending;      /* bytes not yet written */
+    uint64_t written; /* file offset where `pending` begins */
     buf compressed;
     buf index;
     uint32_t blocks;
@@ -26,8 +26,8 @@ struct table_builder {
     int has_waiting;
     buf separator;
     buf last_key;
-    buf hashes;           /* 64-bit each */
-    buf ranges;           /* encoded range block */
+    buf hashes; /* 64-bit each */
+    buf ranges; /* encoded range block */
     buf range_low, range_high;
     int range_high_set;
     table_summary summary;
@@ -128,8 +128,8 @@ static fkv_status append_block(table_builder *b, fkv_slice content, codec_id cod
     buf_append(&b->pending, content.data, content.size);
     buf_append_u8(&b->pending, (uint8_t)codec);
     if (b->pending.failed) return FKV_RAISE(FKV_NOMEM);
-    buf_append_u32(&b->pending, block_check(b->footer.unique_id, offset, b->pending.data + start,
-                                            content.size));
+    buf_append_u32(&b->pending,
+                   block_check(b->footer.unique_id, offset, b->pending.data + start, content.size));
     *out = (block_handle){offset, content.size};
     return b->pending.size >= WRITE_BYTES ? write_pending(b) : buf_status(&b->pending);
 }

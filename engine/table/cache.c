@@ -1,9 +1,10 @@
 /*
 ** cache.c -- a sharded, strict LRU cache of blocks.
 **
-** Sixteen shards, each a hash table and a list from newest to oldest under its own mutex. The cache
-** holds one reference to each block it lists; evicting drops that reference, so a block that somebody
-** reads lives on until they let go. Bytes in use by readers alone are not counted: they are few.
+** Sixteen shards, each a hash table and a list from newest to oldest under its own mutex. The
+** cache holds one reference to each block it lists; evicting drops that reference, so a block
+** that somebody reads lives on until they let go. Bytes in use by readers alone are not counted:
+** they are few.
 */
 #include "table/cache.h"
 

@@ -1,6 +1,6 @@
 /*
-** filter.h -- a blocked bloom filter: all bits of a key lie in one 64-byte line, so a probe costs one
-** cache miss. (Putze, Sanders, Singler 2007; RocksDB uses the same shape.)
+** filter.h -- a blocked bloom filter: all bits of a key lie in one 64-byte line, so a probe costs
+** one cache miss. (Putze, Sanders, Singler 2007; RocksDB uses the same shape.)
 **
 ** Bytes: probes(1), then lines of 64. A key with 64-bit hash h uses line (h >> 32) * lines >> 32;
 ** bit i of its probes is at (g >> 23), g starting as the low 32 bits and multiplied by an odd

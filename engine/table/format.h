@@ -23,7 +23,8 @@ enum {
     RESTART_INTERVAL_MAX = 64
 };
 
-enum { /* offsets in the footer */
+/* Offsets in the footer. */
+enum {
     FOOT_INDEX = 0,
     FOOT_FILTER = 16,
     FOOT_RANGES = 32,

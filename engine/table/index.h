@@ -4,9 +4,9 @@
 **   index := entry* count(4)
 **   entry := key-size(varint) separator offset(varint) size(varint)
 **
-** One entry per data block. The separator is >= every key in its block and < every key in the next:
-** the shortest such key, not necessarily one that exists. In memory the separators' first eight bytes
-** after their common prefix stand in an array, so a search compares integers.
+** One entry per data block. The separator is >= every key in its block and < every key in the
+** next: the shortest such key, not necessarily one that exists. In memory the separators' first
+** eight bytes after their common prefix stand in an array, so a search compares integers.
 */
 #ifndef FKV_TABLE_INDEX_H
 #define FKV_TABLE_INDEX_H
@@ -31,11 +31,11 @@ typedef struct table_index {
 void index_append(buf *index, fkv_slice separator, block_handle handle);
 void index_finish(buf *index, uint32_t count);
 
-/* The shortest key that is >= low and < high, into out. high.data == NULL: any key >= low will do. */
+/* The shortest key that is >= low and < high, into out. high.data == NULL: any key >= low. */
 void index_separator(fkv_slice low, fkv_slice high, buf *out);
 
-/* Take over `bytes` (also on failure) and parse it. FKV_CORRUPT (without a place) if malformed or if
-** a handle reaches beyond data_end. */
+/* Take over `bytes` (also on failure) and parse it. FKV_CORRUPT (without a place) if malformed or
+** if a handle reaches beyond data_end. */
 FKV_MUST_CHECK fkv_status index_open(table_index *x, block *bytes, uint64_t data_end);
 void index_release(table_index *x); /* zeroed is fine */
 

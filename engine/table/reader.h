@@ -15,7 +15,7 @@ struct table {
     uint64_t file_bytes;
     table_footer footer;
     table_index index;
-    block *filter;     /* NULL: none */
+    block *filter; /* NULL: none */
     block *range_bytes;
     struct table_range {
         fkv_slice from, to;
@@ -31,8 +31,7 @@ FKV_MUST_CHECK fkv_status table_inflate(const table *t, block_handle h, const ui
                                         block **out);
 
 /* Read, check and inflate a block from the file. */
-FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char *what,
-                                           block **out);
+FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char *what, block **out);
 
 /* The same through the cache. */
 FKV_MUST_CHECK fkv_status table_data_block(table *t, size_t i, block **out);

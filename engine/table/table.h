@@ -41,8 +41,8 @@ typedef struct table_options {
     uint32_t block_bytes;      /* target size of an uncompressed data block; default 4096 */
     uint32_t restart_interval; /* entries between whole keys; default 8 */
     uint32_t bloom_bits;       /* filter bits per key; 0 = no filter; default 10 */
-    codec_id codec;            /* for data blocks; a block that does not shrink by 1/8 stays plain */
-    int codec_level;           /* 0 = the codec's default */
+    codec_id codec;  /* for data blocks; a block that does not shrink by 1/8 stays plain */
+    int codec_level; /* 0 = the codec's default */
 } table_options;
 
 void table_options_default(table_options *out);
@@ -106,8 +106,8 @@ size_t table_memory(const table *t);
 typedef struct table_value {
     fkv_slice value;
     int64_t expires_ms;
-    uint8_t kind;  /* ENTRY_PUT, ENTRY_DELETE, ENTRY_PUT_EXPIRES */
-    void *pin;     /* the block, or NULL */
+    uint8_t kind; /* ENTRY_PUT, ENTRY_DELETE, ENTRY_PUT_EXPIRES */
+    void *pin;    /* the block, or NULL */
 } table_value;
 
 /* Find key: FKV_OK and *out, or FKV_NOTFOUND (not raised), or an error. hash is

@@ -1,11 +1,11 @@
 /*
 ** table_iter.c -- walking a table: a cursor in the index, a cursor in the block it leads to.
 **
-** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256 KB
-** (one buffer, used again and again: mapping fresh pages for each piece cost more than reading), and
-** uses plain blocks where they lie in that piece: no copy, no cache entry. It asks the cache
-** first, but adds nothing to it, so a scan does not flush out what point reads need. With `once`
-** (compaction) the cache is not even asked.
+** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256
+** KB (one buffer, used again and again: mapping fresh pages for each piece cost more than
+** reading), and uses plain blocks where they lie in that piece: no copy, no cache entry. It asks
+** the cache first, but adds nothing to it, so a scan does not flush out what point reads need.
+** With `once` (compaction) the cache is not even asked.
 */
 #include "base/alloc.h"
 #include "table/reader.h"
@@ -15,17 +15,17 @@ enum { AHEAD_MIN = 16 << 10, AHEAD_MAX = 256 << 10, STREAK = 2 };
 typedef struct table_iter {
     iter base;
     table *t;
-    size_t at;          /* block that `cursor` walks */
-    block *block;       /* what the cursor's bytes lie in */
+    size_t at;    /* block that `cursor` walks */
+    block *block; /* what the cursor's bytes lie in */
     block_cursor cursor;
     int once;
-    int backward;       /* direction of the streak */
-    unsigned streak;    /* neighbouring blocks in a row */
-    block *ahead;       /* a piece of the file, or NULL */
-    size_t ahead_room;  /* what `ahead` was made for */
+    int backward;      /* direction of the streak */
+    unsigned streak;   /* neighbouring blocks in a row */
+    block *ahead;      /* a piece of the file, or NULL */
+    size_t ahead_room; /* what `ahead` was made for */
     uint64_t ahead_offset;
-    size_t ahead_next;  /* size of the next piece */
-    int placed;         /* `at` means something */
+    size_t ahead_next; /* size of the next piece */
+    int placed;        /* `at` means something */
 } table_iter;
 
 /* REQUIRES: nothing points into the old piece. */
@@ -259,8 +259,9 @@ static void table_iter_close(iter *base)
     alloc_free(it);
 }
 
-static const iter_ops table_iter_ops = {table_seek, table_seek_before, table_first, table_last,
-                                        table_next, table_prev,        iter_covers, table_iter_close};
+static const iter_ops table_iter_ops = {table_seek,  table_seek_before, table_first,
+                                        table_last,  table_next,        table_prev,
+                                        iter_covers, table_iter_close};
 
 fkv_status table_iter_new(table *t, int once, iter **out)
 {

@@ -1,8 +1,8 @@
 /*
 ** level_iter.c -- the disjoint files of a level, walked as one.
 **
-** At most one file's iterator is open at a time, and none before the first positioning: a range that
-** touches one file of a thousand opens one.
+** At most one file's iterator is open at a time, and none before the first positioning: a range
+** that touches one file of a thousand opens one.
 */
 #include "base/alloc.h"
 #include "version/version.h"
@@ -10,7 +10,7 @@
 typedef struct level_iter {
     iter base;
     version_level files; /* borrowed array; bytes unused */
-    size_t at;   /* file that `inner` walks; meaningful when inner != NULL */
+    size_t at;           /* file that `inner` walks; meaningful when inner != NULL */
     iter *inner;
     int once;
 } level_iter;

@@ -50,7 +50,7 @@ fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_h
     const uint8_t *p = *cursor;
     table_summary s = {0};
     uint64_t number = 0, max_seq = 0;
-    uint64_t *fields[] = {&max_seq,     &s.file_bytes, &s.entries,  &s.deletions,
+    uint64_t *fields[] = {&max_seq,    &s.file_bytes, &s.entries,  &s.deletions,
                           &s.expiring, &s.ranges,     &s.raw_bytes};
     fkv_status rc = FKV_OK;
 
@@ -176,8 +176,7 @@ static fkv_status check_header(const uint8_t *p, size_t size)
 {
     if (size < MANIFEST_HEADER || get_u32(p) != MANIFEST_MAGIC)
         return bad_manifest("this is not a fastkv manifest (offset 0)");
-    if (get_u32(p + 12) != body_check(p, size))
-        return bad_manifest("bad checksum (offset 12)");
+    if (get_u32(p + 12) != body_check(p, size)) return bad_manifest("bad checksum (offset 12)");
     if (get_u32(p + 4) != MANIFEST_VERSION)
         return FKV_RAISEF(FKV_UNSUPPORTED, "manifest: format %u is newer than this fastkv",
                           get_u32(p + 4));

@@ -96,7 +96,8 @@ static fkv_status check_level(const version_level *l)
     return FKV_OK;
 }
 
-static fkv_status apply_level(const version_level *base, const version_edit *edit, int number, version_level *out)
+static fkv_status apply_level(const version_level *base, const version_edit *edit, int number,
+                              version_level *out)
 {
     size_t capacity = base->count;
 

@@ -1,10 +1,10 @@
 /*
 ** version.h -- which tables make up the store at one moment.
 **
-** A version is immutable and counted by reference: a reader that holds one keeps its files on disk
-** and its tables open, whatever compaction does meanwhile. Level 0 holds tables of any extent,
-** newest first; in each deeper level the tables are disjoint and sorted. A table in level i is newer
-** than every table it overlaps in levels below.
+** A version is immutable and counted by reference: a reader that holds one keeps its files on
+** disk and its tables open, whatever compaction does meanwhile. Level 0 holds tables of any
+** extent, newest first; in each deeper level the tables are disjoint and sorted. A table in level
+** i is newer than every table it overlaps in levels below.
 **
 ** Threads: versions are read by any thread; edits are applied under the store's mutex.
 */
@@ -21,7 +21,7 @@ typedef struct table_home {
     fkv_env *env;
     env_dir *dir;
     block_cache *cache;
-    env_mutex *mutex; /* opening tables */
+    env_mutex *mutex;             /* opening tables */
     _Atomic uint64_t open_memory; /* bytes of index and filter that open tables keep */
 } table_home;
 

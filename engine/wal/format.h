@@ -10,7 +10,8 @@
 #define WAL_MAGIC 0x57564b46u /* "FKVW" */
 #define WAL_VERSION 1u
 
-enum { /* segment header */
+/* Segment header. */
+enum {
     SEG_MAGIC = 0,
     SEG_VERSION = 4,
     SEG_NUMBER = 8,
@@ -22,7 +23,8 @@ enum { /* segment header */
     SEG_CRC = 60
 };
 
-enum { /* record header */
+/* Record header. */
+enum {
     REC_CRC = 0,
     REC_SIZE = 4,
     REC_LSN = 8,

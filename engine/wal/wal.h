@@ -21,7 +21,7 @@ typedef enum wal_type {
 
 enum {
     WAL_FLAG_SYNC = 1, /* this prepare was to be durable before it was acknowledged */
-    WAL_FLAG_RUNS = 2  /* the payload names table files (spilled batch) instead of holding records */
+    WAL_FLAG_RUNS = 2 /* the payload names table files (spilled batch) instead of holding records */
 };
 
 #define WAL_SEGMENT_HEADER 64u
@@ -31,12 +31,12 @@ enum {
 typedef struct wal_record {
     wal_type type;
     uint8_t flags;
-    uint32_t count;     /* records in the payload */
+    uint32_t count; /* records in the payload */
     uint64_t lsn;
     uint64_t first_seq; /* sequence of the first of them */
     uint64_t ref;       /* marks: the LSN they speak of */
     const uint8_t *payload;
-    uint32_t size;      /* of the payload, bytes; a multiple of 8 */
+    uint32_t size; /* of the payload, bytes; a multiple of 8 */
 } wal_record;
 
 /* -- writing -------------------------------------------------------------------------------- */
@@ -45,8 +45,7 @@ typedef struct wal_segment wal_segment;
 
 /* Create segment `number`, durably (file and directory entry synced), beginning at start_lsn. */
 FKV_MUST_CHECK fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t number,
-                                          uint64_t previous, uint64_t start_lsn,
-                                          wal_segment **out);
+                                          uint64_t previous, uint64_t start_lsn, wal_segment **out);
 void wal_segment_free(wal_segment *s); /* closes it; does not sync; NULL is fine */
 
 uint64_t wal_segment_number(const wal_segment *s);
@@ -57,9 +56,9 @@ uint64_t wal_segment_end(const wal_segment *s); /* LSN after the last record */
 ** overwritten; r->lsn is ignored. durable_lsn: everything below it is known to be synced; it goes
 ** into the record for replay to reason with. Space for `reserve_marks` marks behind it is allocated
 ** as well, so that those appends need none. On failure the segment is as it was. */
-FKV_MUST_CHECK fkv_status wal_segment_append(wal_segment *s, const wal_record *r,
-                                             uint8_t *payload, uint64_t durable_lsn,
-                                             unsigned reserve_marks, uint64_t *lsn);
+FKV_MUST_CHECK fkv_status wal_segment_append(wal_segment *s, const wal_record *r, uint8_t *payload,
+                                             uint64_t durable_lsn, unsigned reserve_marks,
+                                             uint64_t *lsn);
 
 /* Append a mark (no payload). */
 FKV_MUST_CHECK fkv_status wal_segment_mark(wal_segment *s, wal_type type, uint64_t ref,

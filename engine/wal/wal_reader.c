@@ -127,8 +127,7 @@ static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint
     if (offset > r->size || r->size - offset < WAL_RECORD_HEADER) return 0;
     p = r->bytes + offset;
     size = get_u32(p + REC_SIZE);
-    if (get_u64(p + REC_LSN) != lsn || size % 8 != 0 ||
-        size > r->size - offset - WAL_RECORD_HEADER)
+    if (get_u64(p + REC_LSN) != lsn || size % 8 != 0 || size > r->size - offset - WAL_RECORD_HEADER)
         return 0;
     if (get_u32(p + REC_CRC) != wal_record_crc(r->salt, lsn, p, WAL_RECORD_HEADER + (size_t)size))
         return 0;

@@ -224,7 +224,8 @@ static double settle(bench_host *h, int native)
 {
     double start = bench_now();
 
-    host_exec(h, native ? "PRAGMA wal_checkpoint(TRUNCATE)" : "INSERT INTO kv(kv) VALUES('settle')");
+    host_exec(h,
+              native ? "PRAGMA wal_checkpoint(TRUNCATE)" : "INSERT INTO kv(kv) VALUES('settle')");
     return bench_now() - start;
 }
 

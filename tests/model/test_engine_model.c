@@ -76,8 +76,8 @@ static void check_range(const world *w, fkv_cursor *c, const model *m, int from,
     char a[32], b[32];
     int i;
 
-    REQUIRE_OK(fkv_cursor_bounds(c, key_of(from, a),
-                                 to < KEYS ? key_of(to, b) : fkv_slice_of(NULL, 0)));
+    REQUIRE_OK(
+        fkv_cursor_bounds(c, key_of(from, a), to < KEYS ? key_of(to, b) : fkv_slice_of(NULL, 0)));
     fkv_cursor_first(c);
     for (i = next_present(m, from); i < to; i = next_present(m, i + 1)) {
         REQUIRE(fkv_cursor_valid(c));
@@ -130,8 +130,7 @@ static void check_view(const world *w, fkv_snapshot *snap, fkv_txn *txn, const m
         fkv_value v;
         fkv_status rc = fkv_get(snap, txn, key_of(i, room), &v);
         CHECK_STATUS(rc, m->value[i] ? FKV_OK : FKV_NOTFOUND);
-        if (!rc && m->value[i])
-            CHECK(slice_equal(v.value, value_of(w, m->value[i], value_room)));
+        if (!rc && m->value[i]) CHECK(slice_equal(v.value, value_of(w, m->value[i], value_room)));
         fkv_value_release(&v);
     }
     REQUIRE_OK(fkv_cursor_new(snap, txn, &c));

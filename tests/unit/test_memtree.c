@@ -236,7 +236,7 @@ static void payload_check_refuses_nonsense(void)
     CHECK(!memtable_payload_check(room, n, 1));
 }
 
-/* One writer, two readers: whatever a reader's sequence admits must be there, in both directions. */
+/* One writer, two readers: what a reader's sequence admits must be there, in both directions. */
 static memtable *shared;
 static _Atomic uint64_t published;
 static _Atomic int stop;
@@ -284,7 +284,8 @@ static void readers_beside_a_writer_miss_nothing(void)
     atomic_store(&published, 0);
     atomic_store(&stop, 0);
     REQUIRE_OK(memtable_new(env_posix(), 1 << 24, 0, &shared));
-    for (int i = 0; i < 2; i++) REQUIRE(pthread_create(&readers[i], NULL, reader_thread, NULL) == 0);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&readers[i], NULL, reader_thread, NULL) == 0);
     for (uint64_t i = 1; i <= total; i++) {
         uint64_t k = scrambled(i);
         uint8_t key[8];
