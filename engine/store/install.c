@@ -3,7 +3,7 @@
 **
 **   1. take the install right (one change at a time)
 **   2. the new version = current tables + edit
-**   3. save the manifest: from here the change survives a crash
+**   3. sync the directory, then save the manifest: from here the change survives a crash
 **   4. publish the superversion: from here readers see it
 **   5. retire log segments and mark replaced files; each goes when its last reader has gone
 **
@@ -163,6 +163,9 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
     store_begin_install(s);
     rc = version_apply(s->current->tables, edit, &tables);
     env->mutex_unlock(env, s->mu);
+    /* The new files' names must be durable before a manifest relies on them. */
+    if (!rc && edit->added_count) rc = env->dir_sync(env, s->dir);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_save_manifest(s, tables, flushed, UINT64_MAX, &maybe_new);
     env->mutex_lock(env, s->mu);
     if (!rc) {

@@ -38,13 +38,17 @@ static fkv_status parse_header(wal_reader *r, uint64_t number)
 {
     const uint8_t *h = r->bytes;
 
-    if (all_zero(h, r->size)) { /* created, and the power went: nothing was ever in it */
-        r->info.empty = 1;
-        return FKV_OK;
-    }
     if (r->size < WAL_SEGMENT_HEADER ||
-        get_u32(h + SEG_CRC) != checksum_at(WAL_MAGIC, number, h, SEG_CRC))
+        get_u32(h + SEG_CRC) != checksum_at(WAL_MAGIC, number, h, SEG_CRC)) {
+        /* The header is synced before the first record. If there is none, this is a segment whose
+        ** creation was cut short, or one whose damage costs nothing. */
+        if (r->size <= WAL_SEGMENT_HEADER ||
+            all_zero(h + WAL_SEGMENT_HEADER, r->size - WAL_SEGMENT_HEADER)) {
+            r->info.empty = 1;
+            return FKV_OK;
+        }
         return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header at offset 0", r->name);
+    }
     if (get_u32(h + SEG_MAGIC) != WAL_MAGIC || get_u64(h + SEG_NUMBER) != number)
         return FKV_RAISEF(FKV_CORRUPT, "%s: not a log segment of this number", r->name);
     if (get_u32(h + SEG_VERSION) != WAL_VERSION)
