@@ -113,6 +113,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     atomic_store(&s->flush_done, 0);
     rc = flush_memtable(&c, m, v->tables, &edit);
     bytes = edit_bytes(&edit);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_install(s, &edit, m);
     if (!rc) {
         *did = 1;
@@ -142,6 +143,7 @@ fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
     c.progress = compact_progress;
     rc = compact_run(&c, v->tables, &job, &edit);
     bytes = job.move ? 0 : edit_bytes(&edit);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_install(s, &edit, NULL);
     if (rc) goto done;
     *did = 1;

@@ -261,6 +261,8 @@ void fkv_txn_commit(fkv_txn *t)
     assert(t->prepared);
     if (t->logged) {
         rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, atomic_load(&s->durable_lsn));
+        if (rc) /* no way back from here, and the disk may have failed but once */
+            rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, atomic_load(&s->durable_lsn));
         if (rc) store_poison(s); /* only a failing disk gets here: the space was allocated */
         if (t->run_count) {
             publish_runs(t);

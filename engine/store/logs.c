@@ -43,7 +43,7 @@ fkv_status store_start_log(fkv_store *s)
     s->env->mutex_lock(s->env, s->mu);
     if (s->log_count) previous = s->logs[s->log_count - 1].number;
     s->env->mutex_unlock(s->env, s->mu);
-    rc = wal_segment_new(s->env, s->dir, number, previous, start, &segment);
+    rc = wal_segment_new(s->env, s->dir, store_id(s), number, previous, start, &segment);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (rc) return rc;
     rc = store_add_log(s, number, start, segment);

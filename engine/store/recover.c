@@ -219,9 +219,14 @@ static fkv_status judge_hole(replay *r, wal_reader *const *readers, size_t from,
         if (wal_reader_durable(readers[i]) > r->durable)
             r->durable = wal_reader_durable(readers[i]);
     }
-    if (r->durable > r->position)
-        return FKV_RAISEF(FKV_CORRUPT, "log: bytes that were durable are damaged at position %llu",
-                          (unsigned long long)r->position);
+    if (r->durable > r->position) {
+        const wal_segment_info *bad = wal_reader_info(readers[from - 1]);
+        char name[FILENAME_BYTES_MAX];
+        filename_wal(bad->number, name);
+        return FKV_RAISEF(
+            FKV_CORRUPT, "%s: bytes that were durable are damaged at offset %llu", name,
+            (unsigned long long)(WAL_SEGMENT_HEADER + (r->position - bad->start_lsn)));
+    }
     return FKV_OK;
 }
 
@@ -305,10 +310,13 @@ static fkv_status check_end(const replay *r, const uint64_t *numbers, size_t cou
     if (m->log_required && (count == 0 || numbers[0] != m->log_number))
         return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
                           (unsigned long long)m->log_number);
-    if (m->clean_lsn != UINT64_MAX && r->position != m->clean_lsn)
+    if (m->clean_lsn != UINT64_MAX && r->position != m->clean_lsn) {
+        char name[FILENAME_BYTES_MAX];
+        filename_wal(count ? numbers[count - 1] : m->log_number, name);
         return FKV_RAISEF(FKV_CORRUPT,
-                          "the log ends at position %llu, but the store was closed at %llu",
-                          (unsigned long long)r->position, (unsigned long long)m->clean_lsn);
+                          "%s: the log ends at position %llu, but the store was closed at %llu",
+                          name, (unsigned long long)r->position, (unsigned long long)m->clean_lsn);
+    }
     return FKV_OK;
 }
 
@@ -327,7 +335,7 @@ static fkv_status replay_log(replay *r, const found_files *files)
     readers = alloc_zero((count + 1) * sizeof(wal_reader *));
     if (!readers) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; !rc && i < count; i++)
-        rc = wal_reader_open(s->env, s->dir, numbers[i], &readers[i]);
+        rc = wal_reader_open(s->env, s->dir, store_id(s), numbers[i], &readers[i]);
     if (!rc) rc = replay_segments(r, readers, count);
     if (!rc) rc = check_end(r, numbers, count);
     for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)

@@ -87,6 +87,7 @@ static fkv_status write_interval(fkv_txn *t, uint32_t from, uint32_t to)
     if (rc) goto done;
     store_compact_context(s, &c);
     rc = write_run(&c, it, &ranges, s->last_seq + t->spilled + to, &edit);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (rc) goto done;
     rc = version_new_empty(&empty);
     if (!rc) rc = version_apply(before ? before : empty, &edit, &all);

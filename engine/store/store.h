@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 
+#include "base/coding.h"
 #include "compact/compact.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -144,6 +145,11 @@ FKV_MUST_CHECK fkv_status store_start_log(fkv_store *s);
 FKV_MUST_CHECK fkv_status store_ensure_log(fkv_store *s);
 /* Sync all segments up to the end of the log as it is now. Poisons on failure. */
 FKV_MUST_CHECK fkv_status store_sync_log(fkv_store *s);
+/* Binds log segments to their store. */
+static inline uint64_t store_id(const fkv_store *s)
+{
+    return get_u64(s->man.uuid);
+}
 uint64_t store_log_end(const fkv_store *s); /* writer */
 /* Remove segments below lsn. After a durable manifest said so. */
 void store_retire_logs(fkv_store *s, uint64_t lsn);

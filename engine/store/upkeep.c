@@ -46,6 +46,7 @@ static fkv_status compact_range(fkv_store *s, fkv_slice from, fkv_slice to)
         if (did) {
             store_compact_context(s, &c);
             rc = compact_run(&c, v->tables, &job, &edit);
+            if (rc == FKV_IOERR_SYNC) store_poison(s);
             if (!rc) rc = store_install(s, &edit, NULL);
             if (!rc) count_add(&s->counters.compactions, 1);
         }

@@ -43,9 +43,11 @@ typedef struct wal_record {
 
 typedef struct wal_segment wal_segment;
 
-/* Create segment `number`, durably (file and directory entry synced), beginning at start_lsn. */
-FKV_MUST_CHECK fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t number,
-                                          uint64_t previous, uint64_t start_lsn, wal_segment **out);
+/* Create segment `number` of the store `store_id`, durably (file and directory entry synced),
+** beginning at start_lsn. */
+FKV_MUST_CHECK fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t store_id,
+                                          uint64_t number, uint64_t previous, uint64_t start_lsn,
+                                          wal_segment **out);
 void wal_segment_free(wal_segment *s); /* closes it; does not sync; NULL is fine */
 
 uint64_t wal_segment_number(const wal_segment *s);
@@ -78,9 +80,9 @@ typedef struct wal_segment_info {
 
 typedef struct wal_reader wal_reader;
 
-/* Read segment `number` into memory. FKV_CORRUPT when its header is damaged. */
-FKV_MUST_CHECK fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t number,
-                                          wal_reader **out);
+/* Read segment `number` into memory. FKV_CORRUPT when its header is damaged or another store's. */
+FKV_MUST_CHECK fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t store_id,
+                                          uint64_t number, wal_reader **out);
 void wal_reader_close(wal_reader *r); /* NULL is fine */
 const wal_segment_info *wal_reader_info(const wal_reader *r);
 

@@ -34,12 +34,12 @@ static int all_zero(const uint8_t *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
-static fkv_status parse_header(wal_reader *r, uint64_t number)
+static fkv_status parse_header(wal_reader *r, uint64_t store_id, uint64_t number)
 {
     const uint8_t *h = r->bytes;
 
     if (r->size < WAL_SEGMENT_HEADER ||
-        get_u32(h + SEG_CRC) != checksum_at(WAL_MAGIC, number, h, SEG_CRC)) {
+        get_u32(h + SEG_CRC) != checksum_at(store_id, number, h, SEG_CRC)) {
         /* The header is synced before the first record. If there is none, this is a segment whose
         ** creation was cut short, or one whose damage costs nothing. */
         if (r->size <= WAL_SEGMENT_HEADER ||
@@ -47,7 +47,8 @@ static fkv_status parse_header(wal_reader *r, uint64_t number)
             r->info.empty = 1;
             return FKV_OK;
         }
-        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header at offset 0", r->name);
+        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header, or another store's, at offset 0",
+                          r->name);
     }
     if (get_u32(h + SEG_MAGIC) != WAL_MAGIC || get_u64(h + SEG_NUMBER) != number)
         return FKV_RAISEF(FKV_CORRUPT, "%s: not a log segment of this number", r->name);
@@ -61,7 +62,8 @@ static fkv_status parse_header(wal_reader *r, uint64_t number)
     return FKV_OK;
 }
 
-fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t number, wal_reader **out)
+fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
+                           wal_reader **out)
 {
     wal_reader *r = alloc_zero(sizeof *r);
     env_file *file = NULL;
@@ -87,7 +89,7 @@ fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t number, wal_read
     }
     rc = env->file_read(env, file, 0, r->bytes, (size_t)size, &r->size);
     if (rc) goto done;
-    rc = parse_header(r, number);
+    rc = parse_header(r, store_id, number);
     r->position = r->info.start_lsn;
 done:
     env->file_close(env, file);

@@ -20,7 +20,7 @@ struct wal_segment {
     _Atomic uint64_t end_lsn; /* a syncing thread reads it beside the writer */
 };
 
-static fkv_status write_header(wal_segment *s, uint64_t previous)
+static fkv_status write_header(wal_segment *s, uint64_t store_id, uint64_t previous)
 {
     uint8_t header[WAL_SEGMENT_HEADER] = {0};
 
@@ -31,12 +31,12 @@ static fkv_status write_header(wal_segment *s, uint64_t previous)
     put_u64(header + SEG_START_LSN, s->start_lsn);
     put_u64(header + SEG_SALT, s->salt);
     s->env->boot_id(s->env, header + SEG_BOOT_ID);
-    put_u32(header + SEG_CRC, checksum_at(WAL_MAGIC, s->number, header, SEG_CRC));
+    put_u32(header + SEG_CRC, checksum_at(store_id, s->number, header, SEG_CRC));
     return s->env->file_write(s->env, s->file, 0, header, sizeof header);
 }
 
-fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t number, uint64_t previous,
-                           uint64_t start_lsn, wal_segment **out)
+fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
+                           uint64_t previous, uint64_t start_lsn, wal_segment **out)
 {
     char name[FILENAME_BYTES_MAX];
     wal_segment *s = alloc_zero(sizeof *s);
@@ -56,7 +56,7 @@ fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t number, uint64_t
     rc = env->file_allocate(env, s->file, 0, STEP_MIN);
     if (rc) goto done;
     s->allocated = STEP_MIN;
-    rc = write_header(s, previous);
+    rc = write_header(s, store_id, previous);
     if (rc) goto done;
     /* Synced before the first record: a header that reads as zeros in front of records is then
     ** damage, never a power cut. */

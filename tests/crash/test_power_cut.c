@@ -7,6 +7,7 @@
 ** stopped. The store is closed (all it tries fails), the file system forgets what was not synced
 ** (once all of it, once a random part), and the store is opened again. It must equal the model
 ** after some commit, not older than the last one that was durable. Then it must go on working.
+** The power may go again at any operation of the recovery, and once more during the next.
 */
 #include "base/slice.h"
 #include "check.h"
@@ -172,16 +173,38 @@ static int recover_and_check(run *r)
     return found;
 }
 
-/* Run with everything failing from the nth operation on. 0 when n was never reached. */
-static int cut_at(uint64_t n, uint64_t seed, uint64_t crash_seed, int commits)
+/* The power goes from the nth operation on. */
+static void arm(run *r, uint64_t n)
 {
-    run *r = calloc(1, sizeof *r);
     env_fault fault = {.kinds = ENV_OP_WRITE | ENV_OP_SYNC | ENV_OP_OPEN | ENV_OP_RENAME |
                                 ENV_OP_REMOVE,
                        .countdown = n,
                        .persistent = 1,
                        .status = FKV_IOERR,
                        .partial = (int)(n & 1)};
+    env_fault_set(r->env, &fault);
+}
+
+/* Open, tidy up and flush, until the power goes again at the mth operation. 0 when it did not. */
+static int recovery_cut_at(run *r, uint64_t m, uint64_t crash_seed)
+{
+    fkv_store *s = NULL;
+    int fired;
+
+    arm(r, m);
+    if (!fkv_open("store", &r->options, &s)) fkv_ignore(fkv_flush(s));
+    fkv_close(s);
+    fired = env_fault_fired(r->env) > 0;
+    env_fault_set(r->env, NULL);
+    CHECK_STATUS(env_mem_crash(r->disk, crash_seed), FKV_OK);
+    return fired;
+}
+
+/* Run with everything failing from the nth operation on, and, if m is not 0, recover with
+** everything failing from the mth on. Bits: 1 if n was reached, 2 if m was. */
+static int cut_at(uint64_t n, uint64_t m, uint64_t seed, uint64_t crash_seed, int commits)
+{
+    run *r = calloc(1, sizeof *r);
     int fired, found;
 
     if (!r || env_mem_new(&r->disk) || env_fault_new(r->disk, &r->env)) abort();
@@ -192,11 +215,15 @@ static int cut_at(uint64_t n, uint64_t seed, uint64_t crash_seed, int commits)
                                .block_bytes = 512,
                                .inline_background = 1};
     check_seed = seed;
-    env_fault_set(r->env, &fault);
+    arm(r, n);
     workload(r, commits);
     fired = env_fault_fired(r->env) > 0;
     env_fault_set(r->env, NULL);
     CHECK_STATUS(env_mem_crash(r->disk, crash_seed), FKV_OK);
+    if (m && recovery_cut_at(r, m, crash_seed ? crash_seed * 31 + m : 0)) {
+        fired |= 2;
+        (void)recovery_cut_at(r, 1 + check_below(20), crash_seed); /* and a third time */
+    }
     found = recover_and_check(r);
     if (found >= 0) { /* it goes on from there, and a second look finds the same and more */
         r->after[0] = r->after[found];
@@ -224,8 +251,8 @@ static void cut_everywhere(int commits, int rounds)
         uint64_t seed = check_random();
         int failures = check_failures;
         for (uint64_t n = 1;; n++) {
-            int more = cut_at(n, seed, 0, commits);
-            (void)cut_at(n, seed, seed + n, commits);
+            int more = cut_at(n, 0, seed, 0, commits);
+            (void)cut_at(n, 0, seed, seed + n, commits);
             if (check_failures != failures) {
                 (void)printf("workload seed %" PRIu64 ", cut at operation %" PRIu64 "\n", seed, n);
                 return;
@@ -248,5 +275,28 @@ static void longer_workloads_cut_everywhere(void)
     cut_everywhere(25, 3);
 }
 
+/* Every operation of the recovery after every cut. */
+static void recovery_cut_everywhere(void)
+{
+    for (int round = 0; round < 8 * scale(); round++) {
+        uint64_t seed = check_random();
+        int failures = check_failures, fired = 1;
+        for (uint64_t n = 1; fired & 1; n++) {
+            fired = 3;
+            for (uint64_t m = 1; fired & 2; m++) {
+                fired = cut_at(n, m, seed, m & 1 ? 0 : seed + n, 4);
+                if (check_failures == failures) continue;
+                (void)printf("workload seed %" PRIu64 ", cut at operation %" PRIu64
+                             ", then at %" PRIu64 "\n",
+                             seed, n, m);
+                return;
+            }
+        }
+        check_seed = seed;
+        (void)check_random();
+    }
+    (void)printf("%" PRIu64 " states\n", states);
+}
+
 TEST_MAIN("test_power_cut", TEST_CASE(small_workloads_cut_everywhere),
-          TEST_CASE(longer_workloads_cut_everywhere))
+          TEST_CASE(longer_workloads_cut_everywhere), TEST_CASE(recovery_cut_everywhere))
