@@ -1,22 +1,26 @@
 #include "table/block.h"
 
-/* An entry of the interval that a backward walk has decoded. Its key lies in interval_keys. */
-typedef struct back_entry {
-    block_entry entry;
-    size_t key_at, key_size;
-} back_entry;
+/* -- decoding -------------------------------------------------------------------------------- */
 
-/* Decode the entry at offset `at`. 0 if malformed. */
-static int parse_entry(const uint8_t *data, uint32_t limit, uint32_t at, block_entry *e)
+/* Decode the entry at offset `at` <= limit. 0 if malformed. */
+static inline __attribute__((always_inline)) int parse_entry(const uint8_t *data, uint32_t limit,
+                                                             uint32_t at, block_entry *e)
 {
     const uint8_t *p = data + at, *end = data + limit;
     uint64_t value_kind;
     size_t extra, value_size;
 
-    p = get_varint32(p, end, &e->shared);
-    if (p) p = get_varint32(p, end, &e->unshared);
-    if (p) p = get_varint64(p, end, &value_kind);
-    if (!p) return 0;
+    if (end - p >= 4 && (p[0] | p[1]) < 0x80 && (p[2] & p[3]) < 0x80) { /* nearly always */
+        e->shared = p[0];
+        e->unshared = p[1];
+        value_kind = p[2] < 0x80 ? p[2] : (p[2] & 0x7fu) | (uint64_t)p[3] << 7;
+        p += p[2] < 0x80 ? 3 : 4;
+    } else {
+        p = get_varint32(p, end, &e->shared);
+        if (p) p = get_varint32(p, end, &e->unshared);
+        if (p) p = get_varint64(p, end, &value_kind);
+        if (!p) return 0;
+    }
     e->kind = (uint8_t)(value_kind & 7);
     extra = e->kind == ENTRY_PUT_EXPIRES ? 8 : 0;
     if (e->kind < ENTRY_PUT || e->kind > ENTRY_PUT_EXPIRES || value_kind >> 3 > FKV_VALUE_MAX)
@@ -42,7 +46,7 @@ static int parse_tail(const uint8_t *data, size_t size, uint32_t *limit, uint32_
     if (n == 0 || n > (size - 4) / 4) return 0;
     *limit = (uint32_t)(size - 4 - (size_t)n * 4);
     *count = n;
-    return 1;
+    return *limit > 0;
 }
 
 static uint32_t restart_at(const uint8_t *data, uint32_t limit, uint32_t i)
@@ -69,170 +73,231 @@ static uint32_t find_restart(const uint8_t *data, uint32_t limit, uint32_t count
     return low;
 }
 
+typedef enum scan_result { SCAN_BAD, SCAN_END, SCAN_EQUAL, SCAN_GREATER } scan_result;
+
+/* Find the first entry >= key without building a key: *e, if there is one. What it shares with its
+** predecessor it also shares with `key`, so its whole key is key[0 .. shared) and the suffix.
+**
+** Of the entry before (which is < key) we know `match`, how many bytes it has in common with key.
+**   shared > match   the entry agrees with its predecessor where that is < key: it is < key too,
+**                    and has the same match. No byte is compared.
+**   shared <= match  bytes 0 .. shared are those of key; the suffix decides.
+** Example: key "carpet", entries "car", "(3)bon", "(4)ry": after "car" match is 3; "bon" < "pet",
+** so it stays 3; "carbry" shares 4 with "carbon" and is passed over unseen. */
+static scan_result scan_to(const uint8_t *data, uint32_t limit, uint32_t count, fkv_slice key,
+                           block_entry *e)
+{
+    uint32_t at, restart = find_restart(data, limit, count, key);
+    size_t match = 0;
+
+    if (restart == UINT32_MAX) return SCAN_BAD;
+    at = restart_at(data, limit, restart);
+    if (at >= limit) return SCAN_BAD;
+    for (; at < limit; at = e->next) {
+        fkv_slice rest, suffix;
+        size_t common;
+        if (!parse_entry(data, limit, at, e)) return SCAN_BAD;
+        if (e->shared > match) continue;
+        suffix = fkv_slice_of(e->suffix, e->unshared);
+        rest = e->shared ? fkv_slice_of(key.data + e->shared, key.size - e->shared) : key;
+        common = slice_common(suffix, rest);
+        if (common == rest.size) return common == suffix.size ? SCAN_EQUAL : SCAN_GREATER;
+        if (common < suffix.size && suffix.data[common] > rest.data[common]) return SCAN_GREATER;
+        match = e->shared + common;
+    }
+    return SCAN_END;
+}
+
 int block_get(const uint8_t *data, size_t size, fkv_slice key, block_entry *out)
 {
-    uint32_t limit, count, at, restart;
-    size_t match = 0; /* bytes the entry before shares with key; that entry is < key */
+    uint32_t limit, count;
 
     if (!parse_tail(data, size, &limit, &count)) return -1;
-    restart = find_restart(data, limit, count, key);
-    if (restart == UINT32_MAX) return -1;
-    for (at = restart_at(data, limit, restart); at < limit; at = out->next) {
-        size_t n, common;
-        if (!parse_entry(data, limit, at, out)) return -1;
-        if (out->shared > match) continue; /* agrees with its predecessor where that is < key */
-        /* Otherwise it differs from its predecessor, upwards, where that agrees with key; or it is
-        ** a restart point, which shares more than it says. Comparing covers both. */
-        match = out->shared;
-        n = key.size - match < out->unshared ? key.size - match : out->unshared;
-        for (common = 0; common < n && out->suffix[common] == key.data[match + common];) common++;
-        if (common == out->unshared && match + common == key.size) return 1;
-        if (match + common == key.size) return 0; /* key is a prefix of the entry */
-        if (common < out->unshared && out->suffix[common] > key.data[match + common]) return 0;
-        match += common;
+    switch (scan_to(data, limit, count, key, out)) {
+    case SCAN_BAD:
+        return -1;
+    case SCAN_EQUAL:
+        return 1;
+    default:
+        return 0;
     }
-    return at == limit ? 0 : -1;
+}
+
+/* -- the cursor ------------------------------------------------------------------------------ */
+
+static void fail(block_cursor *c, fkv_status status)
+{
+    c->valid = 0;
+    c->failed = status;
 }
 
 void block_cursor_open(block_cursor *c, const uint8_t *data, size_t size)
 {
     c->data = data;
+    c->size = (uint32_t)size; /* parse_tail refuses larger ones */
     c->valid = 0;
     c->back_count = 0;
-    c->bad = !parse_tail(data, size, &c->limit, &c->restart_count);
+    c->failed = parse_tail(data, size, &c->limit, &c->restart_count) ? FKV_OK : FKV_CORRUPT;
 }
 
 void block_cursor_release(block_cursor *c)
 {
     buf_release(&c->key_bytes);
-    buf_release(&c->interval);
-    buf_release(&c->interval_keys);
+    buf_release(&c->back);
+    buf_release(&c->back_keys);
 }
 
-static void go_bad(block_cursor *c)
-{
-    c->valid = 0;
-    c->bad = 1;
-}
-
-/* Make entry the current one, given that key holds its predecessor's key (or shared is 0). */
-static void take(block_cursor *c)
+/* Stand on c->entry, whose first bytes are those of `prefix`. A key that shares nothing is used
+** where it lies; others are put together in key_bytes, where the prefix mostly is already. */
+static inline void take(block_cursor *c, fkv_slice prefix)
 {
     const block_entry *e = &c->entry;
+    buf *k = &c->key_bytes;
+    size_t need = (size_t)e->shared + e->unshared;
 
-    if (e->shared > c->key.size) {
-        go_bad(c);
-        return;
-    }
     if (e->shared == 0) {
         c->key = fkv_slice_of(e->suffix, e->unshared);
-    } else {
-        buf *k = &c->key_bytes;
-        if (c->key.data != k->data) { /* the predecessor's key lay in the block */
-            buf_clear(k);
-            buf_append(k, c->key.data, e->shared);
-        }
-        k->size = e->shared;
-        buf_append(k, e->suffix, e->unshared);
-        if (k->failed) {
-            go_bad(c);
-            return;
-        }
-        c->key = buf_slice(k);
+        c->valid = 1;
+        return;
     }
+    if (e->shared > prefix.size) {
+        fail(c, FKV_CORRUPT);
+        return;
+    }
+    if (prefix.data == k->data) {
+        k->size = e->shared; /* so that growing keeps them */
+    } else {
+        buf_set(k, fkv_slice_of(prefix.data, e->shared));
+    }
+    if (k->capacity < need + 16 && !buf_reserve(k, e->unshared + (size_t)16)) k->failed = 1;
+    if (k->failed) {
+        fail(c, FKV_NOMEM);
+        return;
+    }
+    /* One 16-byte move instead of a call, where neither side ends too early. */
+    if (e->unshared <= 16 && c->size - (uint32_t)(e->suffix - c->data) >= 16) {
+        memcpy(k->data + e->shared, e->suffix, 16);
+    } else {
+        memcpy(k->data + e->shared, e->suffix, e->unshared);
+    }
+    k->size = need;
+    c->key = buf_slice(k);
     c->valid = 1;
 }
 
-static void load(block_cursor *c, uint32_t at)
+/* Stand on the entry at offset `at`, which follows one with key `before`. */
+static inline void load(block_cursor *c, uint32_t at, fkv_slice before)
 {
     c->back_count = 0;
-    if (at > c->limit) {
-        go_bad(c);
-    } else if (at == c->limit) {
-        c->valid = 0;
-    } else if (!parse_entry(c->data, c->limit, at, &c->entry)) {
-        go_bad(c);
-    } else {
-        take(c);
+    c->valid = 0;
+    if (at == c->limit) return;
+    if (!parse_entry(c->data, c->limit, at, &c->entry)) {
+        fail(c, FKV_CORRUPT);
+        return;
     }
-}
-
-static void load_restart(block_cursor *c, uint32_t i)
-{
-    c->key = fkv_slice_of(NULL, 0);
-    load(c, restart_at(c->data, c->limit, i));
+    take(c, before);
 }
 
 void block_cursor_first(block_cursor *c)
 {
-    if (!c->bad) load_restart(c, 0);
-}
+    uint32_t at;
 
-void block_cursor_next(block_cursor *c)
-{
-    if (c->back_count) { /* the key must be where take() expects it */
-        buf_set(&c->key_bytes, c->key);
-        if (c->key_bytes.failed) {
-            go_bad(c);
-            return;
-        }
-        c->key = buf_slice(&c->key_bytes);
-    }
-    load(c, c->entry.next);
-}
-
-void block_cursor_seek(block_cursor *c, fkv_slice key)
-{
-    uint32_t restart;
-
-    if (c->bad) return;
-    restart = find_restart(c->data, c->limit, c->restart_count, key);
-    if (restart == UINT32_MAX) {
-        go_bad(c);
+    if (c->failed) return;
+    at = restart_at(c->data, c->limit, 0);
+    if (at != 0) { /* or the entries before it would be passed over */
+        fail(c, FKV_CORRUPT);
         return;
     }
-    for (load_restart(c, restart); c->valid && slice_compare(c->key, key) < 0;)
-        block_cursor_next(c);
+    load(c, at, fkv_slice_of(NULL, 0));
 }
 
-static back_entry *back_items(const block_cursor *c)
-{
-    return (back_entry *)(void *)c->interval.data;
-}
+typedef struct back_entry {
+    uint32_t at, next;
+    const uint8_t *key; /* in the block, or NULL: at key_at in back_keys */
+    size_t key_at, key_size;
+    fkv_slice value;
+    int64_t expires_ms;
+    uint8_t kind;
+} back_entry;
 
-static void show_back(block_cursor *c, size_t i)
+static inline void show_back(block_cursor *c, size_t i)
 {
-    const back_entry *b = &back_items(c)[i];
+    const back_entry *b = (const back_entry *)(const void *)c->back.data + i;
 
     c->back_at = i;
-    c->entry = b->entry;
-    c->key = fkv_slice_of(c->interval_keys.data + b->key_at, b->key_size);
+    c->key = fkv_slice_of(b->key ? b->key : c->back_keys.data + b->key_at, b->key_size);
+    c->entry.at = b->at;
+    c->entry.next = b->next;
+    c->entry.value = b->value;
+    c->entry.expires_ms = b->expires_ms;
+    c->entry.kind = b->kind;
     c->valid = 1;
 }
 
-/* Decode the interval from `restart` up to the entry at offset `end`; stand on its last entry. */
+/* Add an entry, which follows `before` (NULL: none), to the interval. */
+static inline fkv_status push_back(block_cursor *c, const block_entry *e, const back_entry *before,
+                                   back_entry *b)
+{
+    size_t size = (size_t)e->shared + e->unshared;
+    const uint8_t *prefix;
+    uint8_t *room;
+
+    *b = (back_entry){.at = e->at,
+                      .next = e->next,
+                      .key = e->suffix,
+                      .key_size = size,
+                      .value = e->value,
+                      .expires_ms = e->expires_ms,
+                      .kind = e->kind};
+    if (before && (size > BLOCK_KEY_MAX || before->key_size > BLOCK_KEY_MAX)) return FKV_CORRUPT;
+    if (e->shared == 0) return FKV_OK;
+    if (!before || e->shared > before->key_size) return FKV_CORRUPT;
+    room = buf_reserve(&c->back_keys, size);
+    if (!room) return FKV_NOMEM;
+    prefix = before->key ? before->key : c->back_keys.data + before->key_at;
+    memcpy(room, prefix, e->shared);
+    memcpy(room + e->shared, e->suffix, e->unshared);
+    b->key = NULL;
+    b->key_at = c->back_keys.size;
+    c->back_keys.size += size;
+    return FKV_OK;
+}
+
+/* Decode the interval from `restart` up to the entry that begins at `end`, and stand on the last
+** one before it. Forwards is the only way to read prefix-compressed keys, so an interval is read
+** once and then walked back through at the price of a walk forwards. */
 static void load_interval(block_cursor *c, uint32_t restart, uint32_t end)
 {
-    buf_clear(&c->interval);
-    buf_clear(&c->interval_keys);
-    c->back_count = 0;
-    for (load_restart(c, restart); c->valid && c->entry.at < end; load(c, c->entry.next)) {
-        back_entry b = {c->entry, c->interval_keys.size, c->key.size};
-        buf_append(&c->interval_keys, c->key.data, c->key.size);
-        buf_append(&c->interval, &b, sizeof b);
-    }
-    if (c->bad) return;
+    uint32_t at = restart_at(c->data, c->limit, restart);
+    back_entry *items;
+    size_t n = 0;
+    fkv_status rc = FKV_OK;
+
     c->valid = 0;
-    if (c->interval.failed || c->interval_keys.failed) {
-        go_bad(c);
+    c->back_count = 0;
+    buf_clear(&c->back);
+    buf_clear(&c->back_keys);
+    items = (back_entry *)(void *)buf_reserve(&c->back, RESTART_INTERVAL_MAX * sizeof *items);
+    if (!items) {
+        fail(c, FKV_NOMEM);
         return;
     }
-    c->back_count = c->interval.size / sizeof(back_entry);
-    if (c->back_count == 0) {
-        go_bad(c);
+    for (; !rc && at < end; n++) {
+        block_entry e;
+        if (n == RESTART_INTERVAL_MAX || !parse_entry(c->data, c->limit, at, &e)) {
+            rc = FKV_CORRUPT;
+            break;
+        }
+        rc = push_back(c, &e, n ? &items[n - 1] : NULL, &items[n]);
+        at = e.next;
+    }
+    if (!rc && (n == 0 || at != end)) rc = FKV_CORRUPT;
+    if (rc) {
+        fail(c, rc);
         return;
     }
-    show_back(c, c->back_count - 1);
+    c->back_count = n;
+    show_back(c, n - 1);
 }
 
 /* The interval that holds the entry before offset `at` (> 0). */
@@ -263,7 +328,16 @@ static void step_before(block_cursor *c, uint32_t at)
 
 void block_cursor_last(block_cursor *c)
 {
-    if (!c->bad) step_before(c, c->limit);
+    if (!c->failed) step_before(c, c->limit);
+}
+
+void block_cursor_next(block_cursor *c)
+{
+    if (c->back_count && c->back_at + 1 < c->back_count) {
+        show_back(c, c->back_at + 1);
+    } else {
+        load(c, c->entry.next, c->key);
+    }
 }
 
 void block_cursor_prev(block_cursor *c)
@@ -275,9 +349,48 @@ void block_cursor_prev(block_cursor *c)
     }
 }
 
+void block_cursor_seek(block_cursor *c, fkv_slice key)
+{
+    scan_result found;
+
+    if (c->failed) return;
+    c->valid = 0;
+    c->back_count = 0;
+    found = scan_to(c->data, c->limit, c->restart_count, key, &c->entry);
+    if (found == SCAN_BAD) {
+        fail(c, FKV_CORRUPT);
+    } else if (found != SCAN_END) {
+        take(c, key);
+    }
+}
+
 void block_cursor_seek_before(block_cursor *c, fkv_slice key)
 {
-    block_cursor_seek(c, key);
-    if (c->bad) return;
-    step_before(c, c->valid ? c->entry.at : c->limit);
+    scan_result found;
+
+    if (c->failed) return;
+    found = scan_to(c->data, c->limit, c->restart_count, key, &c->entry);
+    if (found == SCAN_BAD) {
+        fail(c, FKV_CORRUPT);
+    } else {
+        step_before(c, found == SCAN_END ? c->limit : c->entry.at);
+    }
+}
+
+int block_restarts_check(const uint8_t *data, size_t size)
+{
+    uint32_t limit, count, at, i = 0, run = 0;
+    block_entry e;
+
+    if (!parse_tail(data, size, &limit, &count)) return 0;
+    for (at = 0; at < limit; at = e.next) {
+        if (!parse_entry(data, limit, at, &e)) return 0;
+        if (i < count && restart_at(data, limit, i) == at) {
+            if (e.shared != 0) return 0;
+            run = 0;
+            i++;
+        }
+        if (i == 0 || ++run > RESTART_INTERVAL_MAX) return 0;
+    }
+    return i == count;
 }

@@ -5,9 +5,13 @@
 **   entry := shared(varint) unshared(varint) (value-size << 3 | kind)(varint)
 **            key-suffix [expires(8) if kind is PUT_EXPIRES] value
 **
-** Keys are prefix-compressed against the entry before; at a restart point shared is 0. Restarts
-** are offsets of every nth entry, the first one 0. All reading is safe on hostile bytes: nonsense
-** ends in `bad`, never in an access outside the block.
+** Keys are prefix-compressed against the entry before; at a restart point shared is 0. Restarts are
+** offsets of entries, ascending, the first one 0; at most RESTART_INTERVAL_MAX entries lie between
+** two of them, and a key that is not alone in its block has at most BLOCK_KEY_MAX bytes.
+**
+** All reading is safe on hostile bytes: nonsense ends in FKV_CORRUPT, never in an access outside
+** the block, nor in an endless walk (every step moves by at least an entry), nor in memory out of
+** proportion (a step back decodes one interval, which the two limits bound).
 */
 #ifndef FKV_TABLE_BLOCK_H
 #define FKV_TABLE_BLOCK_H
@@ -49,26 +53,33 @@ typedef struct block_entry {
 
 typedef struct block_cursor {
     const uint8_t *data;
+    uint32_t size;
     uint32_t limit; /* end of entries */
     uint32_t restart_count;
-    int valid, bad;
+    int valid;
+    fkv_status failed; /* FKV_CORRUPT: malformed; FKV_NOMEM; not raised, final */
     block_entry entry;
-    fkv_slice key; /* into the block or into key_bytes */
+    fkv_slice key; /* into the block, key_bytes or back_keys */
     buf key_bytes;
-    buf interval; /* block_back_entry items of the restart interval walked backwards */
-    buf interval_keys;
-    size_t back_at, back_count; /* position in interval; count 0 = not loaded */
+    buf back; /* the restart interval that is walked backwards, decoded */
+    buf back_keys;
+    size_t back_at, back_count; /* position in `back`; count 0 = walking forwards */
 } block_cursor;
 
-/* Point the cursor at a block (borrowed). Leaves it on nothing; sets bad if malformed. */
+/* Point the cursor at a block (borrowed; size >= 0 of any bytes). Leaves it on nothing. */
 void block_cursor_open(block_cursor *c, const uint8_t *data, size_t size);
 void block_cursor_release(block_cursor *c);
+
+/* None of these does anything once the cursor has failed. `key` may not lie in the cursor. */
 void block_cursor_first(block_cursor *c);
 void block_cursor_last(block_cursor *c);
 void block_cursor_seek(block_cursor *c, fkv_slice key);        /* first entry >= key */
 void block_cursor_seek_before(block_cursor *c, fkv_slice key); /* last entry < key */
-void block_cursor_next(block_cursor *c);
-void block_cursor_prev(block_cursor *c);
+void block_cursor_next(block_cursor *c);                       /* REQUIRES: valid */
+void block_cursor_prev(block_cursor *c);                       /* REQUIRES: valid */
+
+/* Are the restarts what they should be? For table_verify: walks don't need all of it. */
+int block_restarts_check(const uint8_t *data, size_t size);
 
 /* Find exactly key without building keys. 1 found, 0 not there, -1 malformed. */
 int block_get(const uint8_t *data, size_t size, fkv_slice key, block_entry *out);

@@ -14,7 +14,7 @@ void block_builder_add(block_builder *b, entry_kind kind, fkv_slice key, fkv_sli
     buf_append_varint(&b->bytes, shared);
     buf_append_varint(&b->bytes, key.size - shared);
     buf_append_varint(&b->bytes, (uint64_t)value.size << 3 | (uint64_t)kind);
-    buf_append(&b->bytes, key.data + shared, key.size - shared);
+    if (key.size > shared) buf_append(&b->bytes, key.data + shared, key.size - shared);
     if (kind == ENTRY_PUT_EXPIRES) buf_append_u64(&b->bytes, (uint64_t)expires_ms);
     buf_append(&b->bytes, value.data, value.size);
     buf_set(&b->last_key, key);

@@ -6,10 +6,12 @@
 */
 #include "base/alloc.h"
 #include "table/block.h"
+#include "table/codec.h"
 #include "table/filter.h"
 #include "table/index.h"
 
 enum { WRITE_BYTES = 256 << 10 };
+#define INDEX_MAX ((size_t)3 << 30) /* with the next separator it stays below 4 GiB */
 
 struct table_builder {
     fkv_env *env;
@@ -20,13 +22,14 @@ struct table_builder {
     buf pending;      /* bytes not yet written */
     uint64_t written; /* file offset where `pending` begins */
     buf compressed;
+    codec_state codec;
     buf index;
     uint32_t blocks;
     block_handle waiting; /* a block whose index entry is due */
     int has_waiting;
     buf separator;
     buf last_key;
-    buf hashes; /* 64-bit each */
+    buf hashes; /* uint64_t each */
     buf ranges; /* encoded range block */
     buf range_low, range_high;
     int range_high_set;
@@ -50,14 +53,19 @@ void table_summary_release(table_summary *s)
 fkv_status table_builder_new(fkv_env *env, env_file *file, const table_options *opt,
                              table_builder **out)
 {
-    table_builder *b = alloc_zero(sizeof *b);
+    table_builder *b = NULL;
     fkv_status rc;
 
     *out = NULL;
+    if (!codec_available(opt->codec))
+        return FKV_RAISEF(FKV_UNSUPPORTED, "this build lacks the %s codec", codec_name(opt->codec));
+    b = alloc_zero(sizeof *b);
     if (!b) return FKV_RAISE(FKV_NOMEM);
     b->env = env;
     b->file = file;
     b->opt = *opt;
+    if (b->opt.block_bytes > BLOCK_TARGET_MAX) b->opt.block_bytes = BLOCK_TARGET_MAX;
+    if (b->opt.bloom_bits > 64) b->opt.bloom_bits = 64;
     b->block.interval = opt->restart_interval;
     if (b->block.interval < 1) b->block.interval = 1;
     if (b->block.interval > RESTART_INTERVAL_MAX) b->block.interval = RESTART_INTERVAL_MAX;
@@ -76,6 +84,7 @@ void table_builder_free(table_builder *b)
     block_builder_release(&b->block);
     buf_release(&b->pending);
     buf_release(&b->compressed);
+    codec_state_release(&b->codec);
     buf_release(&b->index);
     buf_release(&b->separator);
     buf_release(&b->last_key);
@@ -117,8 +126,8 @@ static fkv_status append_block(table_builder *b, fkv_slice content, codec_id cod
     uint64_t offset = b->written + b->pending.size;
     size_t start;
 
-    if (codec != CODEC_NONE &&
-        codec_compress(codec, b->opt.codec_level, content.data, content.size, &b->compressed)) {
+    if (codec != CODEC_NONE && codec_compress(&b->codec, codec, b->opt.codec_level, content.data,
+                                              content.size, &b->compressed)) {
         content = buf_slice(&b->compressed);
         b->footer.codecs |= 1u << codec;
     } else {
@@ -153,7 +162,10 @@ static fkv_status index_waiting(table_builder *b, fkv_slice next_key)
     index_separator(buf_slice(&b->last_key), next_key, &b->separator);
     index_append(&b->index, buf_slice(&b->separator), b->waiting);
     b->has_waiting = 0;
-    return b->separator.failed ? FKV_RAISE(FKV_NOMEM) : buf_status(&b->index);
+    if (b->separator.failed) return FKV_RAISE(FKV_NOMEM);
+    if (b->index.size > INDEX_MAX)
+        return FKV_RAISEF(FKV_TOOBIG, "the keys are too long for one table's index");
+    return buf_status(&b->index);
 }
 
 static fkv_status add(table_builder *b, entry_kind kind, fkv_slice key, fkv_slice value,
@@ -161,6 +173,10 @@ static fkv_status add(table_builder *b, entry_kind kind, fkv_slice key, fkv_slic
 {
     fkv_status rc = FKV_OK;
 
+    if (kind < ENTRY_PUT || kind > ENTRY_PUT_EXPIRES) return FKV_RAISE(FKV_INVALID);
+    if (key.size > FKV_KEY_MAX || value.size > FKV_VALUE_MAX)
+        return FKV_RAISEF(FKV_TOOBIG, "a row of %zu bytes does not fit a table",
+                          key.size + value.size);
     if (b->footer.entries && slice_compare(buf_slice(&b->last_key), key) >= 0)
         return FKV_RAISEF(FKV_CORRUPT, "keys out of order while writing a table");
     if (b->block.entries &&
@@ -170,15 +186,15 @@ static fkv_status add(table_builder *b, entry_kind kind, fkv_slice key, fkv_slic
     if (rc) return rc;
     if (b->footer.entries == 0) buf_set(&b->summary.smallest, key);
     block_builder_add(&b->block, kind, key, value, expires_ms);
-    if (b->opt.bloom_bits) buf_append_u64(&b->hashes, hash64(key.data, key.size, 0));
+    if (b->opt.bloom_bits) {
+        uint64_t hash = hash64(key.data, key.size, 0);
+        buf_append(&b->hashes, &hash, sizeof hash);
+    }
     buf_set(&b->last_key, key);
     b->footer.entries++;
     b->footer.deletions += kind == ENTRY_DELETE;
     b->footer.expiring += kind == ENTRY_PUT_EXPIRES;
     b->footer.raw_bytes += key.size + value.size;
-    if (b->block.bytes.size > UINT32_MAX / 2)
-        return FKV_RAISEF(FKV_TOOBIG, "a row of %zu bytes does not fit a table",
-                          key.size + value.size);
     return b->last_key.failed || b->hashes.failed || b->block.bytes.failed ||
                    b->summary.smallest.failed
                ? FKV_RAISE(FKV_NOMEM)
@@ -217,6 +233,7 @@ static fkv_status settle_bounds(table_builder *b)
     table_summary *s = &b->summary;
 
     if (b->footer.entries) buf_set(&s->largest, buf_slice(&b->last_key));
+    if (s->largest.failed) return FKV_RAISE(FKV_NOMEM); /* setting it again would forget that */
     if (b->range_high_set) {
         fkv_slice low = buf_slice(&b->range_low), high = buf_slice(&b->range_high);
         if (!b->footer.entries || slice_compare(low, buf_slice(&s->smallest)) < 0)
@@ -258,11 +275,11 @@ static fkv_status finish(table_builder *b)
     index_finish(&b->index, b->blocks);
     if (!rc) rc = buf_status(&b->index);
     if (!rc) rc = append_block(b, buf_slice(&b->index), CODEC_NONE, &b->footer.index);
-    if (!rc) rc = write_pending(b);
     if (!rc) rc = settle_bounds(b);
     if (rc) return rc;
-    footer_encode(&b->footer, b->written, footer);
-    rc = b->env->file_write(b->env, b->file, b->written, footer, sizeof footer);
+    footer_encode(&b->footer, b->written + b->pending.size, footer);
+    buf_append(&b->pending, footer, sizeof footer);
+    rc = write_pending(b);
     if (!rc) rc = b->env->file_sync(b->env, b->file);
     return rc;
 }
@@ -272,7 +289,7 @@ fkv_status table_builder_finish(table_builder *b, table_summary *out)
     *out = (table_summary){0};
     if (!b->failed) b->failed = finish(b);
     if (b->failed) return b->failed;
-    b->summary.file_bytes = b->written + FOOTER_BYTES;
+    b->summary.file_bytes = b->written;
     b->summary.unique_id = b->footer.unique_id;
     b->summary.entries = b->footer.entries;
     b->summary.deletions = b->footer.deletions;

@@ -4,7 +4,7 @@
 ** Sixteen shards, each a hash table and a list from newest to oldest under its own mutex. The
 ** cache holds one reference to each block it lists; evicting drops that reference, so a block
 ** that somebody reads lives on until they let go. Bytes in use by readers alone are not counted:
-** they are few.
+** they are few. A block larger than a shard's share of the capacity is not kept.
 */
 #include "table/cache.h"
 
@@ -14,6 +14,7 @@
 
 enum { SHARDS = 16, BUCKETS_MIN = 64 };
 
+/* Padded to two cache lines: threads work in different shards at the same time. */
 typedef struct shard {
     env_mutex *mu;
     block **buckets;
@@ -21,7 +22,10 @@ typedef struct shard {
     size_t bytes, capacity;
     block *newest, *oldest;
     uint64_t hits, misses;
+    uint8_t padding[128 - 10 * 8];
 } shard;
+
+_Static_assert(sizeof(void *) != 8 || sizeof(shard) == 128, "see shard");
 
 struct block_cache {
     fkv_env *env;
@@ -149,10 +153,9 @@ void cache_add(block_cache *cache, block *b)
 
     if (!cache) return;
     s = shard_of(cache, b->file_id, b->offset);
-    if (charge(b) > s->capacity) return;
     cache->env->mutex_lock(cache->env, s->mu);
     link = bucket_of(s, b->file_id, b->offset);
-    if (!*link) {
+    if (!*link && charge(b) <= s->capacity) {
         while (s->bytes + charge(b) > s->capacity && s->oldest) evict_oldest(s);
         grow(s);
         link = bucket_of(s, b->file_id, b->offset);

@@ -9,7 +9,6 @@
 /* An uncompressed block. Made with one reference; immutable once shared. */
 typedef struct block {
     _Atomic uint32_t refs;
-    uint32_t shard;
     uint64_t file_id, offset;
     size_t size;
     struct block *hash_next, *newer, *older; /* guarded by the shard's mutex */

@@ -1,16 +1,14 @@
 #include "table/filter.h"
 
-enum { LINE = 64 };
-
 static const uint8_t *line_of(fkv_slice filter, uint64_t hash)
 {
-    uint64_t lines = (filter.size - 1) / LINE;
-    return filter.data + 1 + ((hash >> 32) * lines >> 32) * LINE;
+    uint64_t lines = (filter.size - 1) / FILTER_LINE;
+    return filter.data + 1 + ((hash >> 32) * lines >> 32) * FILTER_LINE;
 }
 
 void filter_build(const uint64_t *hashes, size_t count, uint32_t bits, buf *out)
 {
-    uint64_t lines = ((uint64_t)count * bits + LINE * 8 - 1) / (LINE * 8);
+    uint64_t lines = ((uint64_t)count * bits + FILTER_LINE * 8 - 1) / (FILTER_LINE * 8);
     uint32_t probes = (bits * 69 + 50) / 100; /* bits * ln 2 */
     size_t start = out->size, bytes;
     uint8_t *room;
@@ -18,7 +16,7 @@ void filter_build(const uint64_t *hashes, size_t count, uint32_t bits, buf *out)
     if (probes < 1) probes = 1;
     if (probes > 8) probes = 8;
     if (lines == 0) lines = 1;
-    bytes = 1 + (size_t)lines * LINE;
+    bytes = 1 + (size_t)lines * FILTER_LINE;
     room = buf_reserve(out, bytes);
     if (!room) return;
     memset(room, 0, bytes);
@@ -36,8 +34,8 @@ void filter_build(const uint64_t *hashes, size_t count, uint32_t bits, buf *out)
 
 int filter_check(fkv_slice filter)
 {
-    return filter.size > LINE && (filter.size - 1) % LINE == 0 && filter.data[0] >= 1 &&
-           filter.data[0] <= 8;
+    return filter.size > FILTER_LINE && (filter.size - 1) % FILTER_LINE == 0 &&
+           filter.data[0] >= 1 && filter.data[0] <= 8;
 }
 
 int filter_may_hold(fkv_slice filter, uint64_t hash)

@@ -6,14 +6,33 @@ static void put_handle(uint8_t *p, block_handle h)
     put_u64(p + 8, h.size);
 }
 
-/* A handle must lie, trailer included, before the footer. */
-static int get_handle(const uint8_t *p, uint64_t limit, block_handle *out)
+static block_handle get_handle(const uint8_t *p)
 {
-    out->offset = get_u64(p);
-    out->size = get_u64(p + 8);
-    if (out->size == 0) return out->offset == 0;
-    return limit >= BLOCK_TRAILER && out->size <= limit - BLOCK_TRAILER &&
-           out->offset <= limit - BLOCK_TRAILER - out->size;
+    return (block_handle){get_u64(p), get_u64(p + 8)};
+}
+
+int handle_follows(block_handle h, uint64_t *end)
+{
+    return h.offset == *end && !__builtin_add_overflow(*end, h.size, end) &&
+           !__builtin_add_overflow(*end, (uint64_t)BLOCK_TRAILER, end);
+}
+
+/* A meta block that may be absent. */
+static int may_follow(block_handle h, uint64_t *end)
+{
+    return h.size == 0 ? h.offset == 0 : handle_follows(h, end);
+}
+
+/* Do the numbers fit each other and the file, whose footer begins at `offset`? */
+static int plausible(const table_footer *f, uint64_t offset)
+{
+    uint64_t end = f->data_end;
+
+    if (!may_follow(f->filter, &end) || !may_follow(f->ranges, &end)) return 0;
+    if (f->index.size == 0 || !handle_follows(f->index, &end) || end != offset) return 0;
+    return (f->data_end == 0) == (f->entries == 0) &&
+           (f->ranges.size == 0) == (f->range_count == 0) && f->deletions <= f->entries &&
+           f->expiring <= f->entries - f->deletions && f->entries + f->range_count > 0;
 }
 
 void footer_encode(const table_footer *f, uint64_t offset, uint8_t out[FOOTER_BYTES])
@@ -54,14 +73,16 @@ fkv_status footer_decode(const uint8_t in[FOOTER_BYTES], uint64_t offset, const 
     out->data_end = get_u64(in + FOOT_DATA_END);
     out->unique_id = get_u64(in + FOOT_UNIQUE_ID);
     out->codecs = get_u32(in + FOOT_CODECS);
-    if (!get_handle(in + FOOT_INDEX, offset, &out->index) || out->index.size == 0 ||
-        !get_handle(in + FOOT_FILTER, offset, &out->filter) ||
-        !get_handle(in + FOOT_RANGES, offset, &out->ranges) || out->data_end > offset)
+    out->index = get_handle(in + FOOT_INDEX);
+    out->filter = get_handle(in + FOOT_FILTER);
+    out->ranges = get_handle(in + FOOT_RANGES);
+    if (!plausible(out, offset))
         return FKV_RAISEF(FKV_CORRUPT, "%s: impossible footer at offset %llu", name,
                           (unsigned long long)offset);
     for (int id = 0; id < 32; id++)
         if ((out->codecs & 1u << id) && !codec_available((codec_id)id))
-            return FKV_RAISEF(FKV_UNSUPPORTED, "%s: needs the %s codec, which this build lacks",
-                              name, codec_name((codec_id)id));
+            return FKV_RAISEF(FKV_UNSUPPORTED,
+                              "%s: needs the %s codec (number %d), which this build lacks", name,
+                              codec_name((codec_id)id), id);
     return FKV_OK;
 }

@@ -4,6 +4,20 @@
 **   file   := data-block+ [filter-block] [range-block] index-block footer
 **   block  := content codec(1) check(4)    checksum over content and codec, at (unique id, offset)
 **   content of a compressed block := raw-size(4) compressed-bytes
+**
+** Invariants, all checked when a table is opened or a block is read
+**   1. Blocks and footer lie end to end: data blocks from 0 to data_end in index order, then the
+**      meta blocks in the order above, then the footer. No byte belongs to nothing, and none is
+**      outside a checksum, so damage anywhere is seen by whoever reads that byte.
+**   2. A checksum covers the table's random unique id and the block's offset: a block of another
+**      table, or of another place, is damage.
+**   3. The manifest knows unique id and size. A table replaced by another one is damage.
+**   4. Every codec that a block uses is in the footer's set: a table is refused as a whole, at
+**      open, by a build that cannot read all of it.
+**   5. The footer's size and the places of its version, check and magic are the same in all
+**      versions.
+**
+** A crash while a table is written leaves a file that no manifest names. It is never read.
 */
 #ifndef FKV_TABLE_FORMAT_H
 #define FKV_TABLE_FORMAT_H
@@ -20,7 +34,9 @@ enum {
     FOOTER_BYTES = 120,
     COMPRESSED_RAW_MAX = 1 << 20, /* larger blocks are stored plain: a bound on inflation */
     COMPRESSED_RATIO_MAX = 1024,
-    RESTART_INTERVAL_MAX = 64
+    RESTART_INTERVAL_MAX = 64,
+    BLOCK_TARGET_MAX = 1 << 20,      /* largest block_bytes */
+    BLOCK_KEY_MAX = BLOCK_TARGET_MAX /* a longer key has a block of its own */
 };
 
 /* Offsets in the footer. */
@@ -54,6 +70,9 @@ typedef struct table_footer {
 
 void footer_encode(const table_footer *f, uint64_t offset, uint8_t out[FOOTER_BYTES]);
 
+/* Does h begin at *end? Then *end moves behind it and its trailer. 0 if not, or on overflow. */
+int handle_follows(block_handle h, uint64_t *end);
+
 /* Decode and check against the place it was read from. name is for error texts. */
 FKV_MUST_CHECK fkv_status footer_decode(const uint8_t in[FOOTER_BYTES], uint64_t offset,
                                         const char *name, table_footer *out);
@@ -64,16 +83,5 @@ static inline uint32_t block_check(uint64_t unique_id, uint64_t offset, const ui
 {
     return checksum_at(unique_id, offset, stored, size + 1);
 }
-
-/* -- codec.c -- */
-
-/* Compress size bytes into out (emptied first). 1 if it was worth it, 0 to store them plain; memory
-** failures count as 0. */
-int codec_compress(codec_id id, int level, const uint8_t *data, size_t size, buf *out);
-
-/* Fill exactly raw_size bytes of out. FKV_CORRUPT (without a place) if the bytes disagree,
-** FKV_UNSUPPORTED if the codec is not built in. */
-FKV_MUST_CHECK fkv_status codec_decompress(codec_id id, const uint8_t *data, size_t size,
-                                           uint8_t *out, size_t raw_size);
 
 #endif

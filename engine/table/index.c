@@ -47,8 +47,9 @@ static fkv_slice entry_key(const table_index *x, size_t i)
     return fkv_slice_of(x->bytes->data + x->entries[i].key_at, x->entries[i].key_size);
 }
 
+/* *blocks_end is where the block before ends, and then where this one does. */
 static int parse_entry(table_index *x, size_t i, const uint8_t **cursor, const uint8_t *end,
-                       uint64_t data_end)
+                       uint64_t *blocks_end)
 {
     index_entry *e = &x->entries[i];
     const uint8_t *p = get_varint32(*cursor, end, &e->key_size);
@@ -57,9 +58,7 @@ static int parse_entry(table_index *x, size_t i, const uint8_t **cursor, const u
     e->key_at = (uint32_t)(p - x->bytes->data);
     p = get_varint64(p + e->key_size, end, &e->handle.offset);
     if (p) p = get_varint64(p, end, &e->handle.size);
-    if (!p || data_end < BLOCK_TRAILER || e->handle.size > data_end - BLOCK_TRAILER ||
-        e->handle.offset > data_end - BLOCK_TRAILER - e->handle.size)
-        return 0;
+    if (!p || e->handle.size == 0 || !handle_follows(e->handle, blocks_end)) return 0;
     *cursor = p;
     return i == 0 || slice_compare(entry_key(x, i - 1), entry_key(x, i)) < 0;
 }
@@ -68,6 +67,7 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
 {
     const uint8_t *p = bytes->data, *end;
     size_t count;
+    uint64_t blocks_end = 0;
 
     *x = (table_index){.bytes = bytes};
     if (bytes->size < 4 || bytes->size > UINT32_MAX) return FKV_RAISE(FKV_CORRUPT);
@@ -75,13 +75,14 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
     count = get_u32(end);
     if (count > bytes->size / 3) return FKV_RAISE(FKV_CORRUPT);
     x->entries = alloc_bytes((count + 1) * sizeof *x->entries);
-    if (!x->entries) return FKV_RAISE(FKV_NOMEM);
+    x->prefixes = alloc_bytes((count + 1) * sizeof *x->prefixes);
+    if (!x->entries || !x->prefixes) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; i < count; i++)
-        if (!parse_entry(x, i, &p, end, data_end)) return FKV_RAISE(FKV_CORRUPT);
-    if (p != end) return FKV_RAISE(FKV_CORRUPT);
+        if (!parse_entry(x, i, &p, end, &blocks_end)) return FKV_RAISE(FKV_CORRUPT);
+    if (p != end || blocks_end != data_end) return FKV_RAISE(FKV_CORRUPT);
     x->count = count;
     if (count) x->skip = slice_common(entry_key(x, 0), entry_key(x, count - 1));
-    for (size_t i = 0; i < count; i++) x->entries[i].prefix = prefix_at(entry_key(x, i), x->skip);
+    for (size_t i = 0; i < count; i++) x->prefixes[i] = prefix_at(entry_key(x, i), x->skip);
     return FKV_OK;
 }
 
@@ -89,6 +90,7 @@ void index_release(table_index *x)
 {
     block_unref(x->bytes);
     alloc_free(x->entries);
+    alloc_free(x->prefixes);
     *x = (table_index){0};
 }
 
@@ -108,7 +110,7 @@ size_t index_find(const table_index *x, fkv_slice key)
     prefix = prefix_at(key, x->skip);
     while (low < high) {
         size_t mid = (low + high) / 2;
-        int c = x->entries[mid].prefix < prefix ? -1 : x->entries[mid].prefix > prefix;
+        int c = x->prefixes[mid] < prefix ? -1 : x->prefixes[mid] > prefix;
         if (c == 0) c = slice_compare(entry_key(x, mid), key);
         if (c < 0) {
             low = mid + 1;

@@ -15,7 +15,6 @@
 #include "table/format.h"
 
 typedef struct index_entry {
-    uint64_t prefix;
     uint32_t key_at, key_size; /* in bytes->data */
     block_handle handle;
 } index_entry;
@@ -23,6 +22,7 @@ typedef struct index_entry {
 typedef struct table_index {
     block *bytes;
     index_entry *entries;
+    uint64_t *prefixes; /* of the separators, behind `skip`: dense, for the search */
     size_t count;
     size_t skip; /* length of the prefix that all separators share */
 } table_index;
@@ -35,7 +35,7 @@ void index_finish(buf *index, uint32_t count);
 void index_separator(fkv_slice low, fkv_slice high, buf *out);
 
 /* Take over `bytes` (also on failure) and parse it. FKV_CORRUPT (without a place) if malformed or
-** if a handle reaches beyond data_end. */
+** if the blocks do not fill [0, data_end) end to end. */
 FKV_MUST_CHECK fkv_status index_open(table_index *x, block *bytes, uint64_t data_end);
 void index_release(table_index *x); /* zeroed is fine */
 

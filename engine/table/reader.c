@@ -4,9 +4,9 @@
 
 #include "base/alloc.h"
 
-fkv_status table_bad_block(const table *t, uint64_t offset)
+fkv_status table_bad_block(const table *t, const char *what, uint64_t offset)
 {
-    return FKV_RAISEF(FKV_CORRUPT, "%s: malformed data block at offset %llu", t->name,
+    return FKV_RAISEF(FKV_CORRUPT, "%s: malformed %s block at offset %llu", t->name, what,
                       (unsigned long long)offset);
 }
 
@@ -20,22 +20,27 @@ fkv_status table_check_stored(const table *t, block_handle h, const uint8_t *sto
                       (unsigned long long)h.offset);
 }
 
-fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored, block **out)
+fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored, const char *what,
+                         block **out)
 {
+    uint8_t codec = stored[h.size];
     size_t raw;
     block *b;
     fkv_status rc;
 
-    if (h.size < 4) return table_bad_block(t, h.offset);
+    /* An honest block is smaller compressed than raw, and uses a codec that the footer names. */
+    if (codec >= 32 || !(t->footer.codecs & 1u << codec) || h.size <= 4 ||
+        h.size > COMPRESSED_RAW_MAX)
+        return table_bad_block(t, what, h.offset);
     raw = get_u32(stored);
-    if (raw > COMPRESSED_RAW_MAX || raw / COMPRESSED_RATIO_MAX > h.size)
-        return table_bad_block(t, h.offset);
+    if (raw > COMPRESSED_RAW_MAX || raw / COMPRESSED_RATIO_MAX >= h.size - 4)
+        return table_bad_block(t, what, h.offset);
     b = block_new(raw);
     if (!b) return FKV_RAISE(FKV_NOMEM);
-    rc = codec_decompress((codec_id)stored[h.size], stored + 4, (size_t)h.size - 4, b->data, raw);
+    rc = codec_decompress((codec_id)codec, stored + 4, (size_t)h.size - 4, b->data, raw);
     if (rc) {
         block_unref(b);
-        return rc == FKV_CORRUPT ? table_bad_block(t, h.offset) : rc;
+        return rc == FKV_CORRUPT ? table_bad_block(t, what, h.offset) : rc;
     }
     *out = b;
     return FKV_OK;
@@ -55,7 +60,7 @@ fkv_status table_load_block(table *t, block_handle h, const char *what, block **
                         what, (unsigned long long)h.offset);
     if (!rc) rc = table_check_stored(t, h, b->data, what);
     if (!rc && b->data[h.size] != CODEC_NONE) {
-        rc = table_inflate(t, h, b->data, out);
+        rc = table_inflate(t, h, b->data, what, out);
     } else if (!rc) {
         b->size = (size_t)h.size;
         *out = b;
@@ -85,7 +90,8 @@ static fkv_status parse_ranges(table *t)
     const uint8_t *p = t->range_bytes->data, *end = p + t->range_bytes->size;
     uint64_t count = t->footer.range_count;
 
-    if (count > t->range_bytes->size / 2) return table_bad_block(t, t->footer.ranges.offset);
+    if (count > t->range_bytes->size / 2)
+        return table_bad_block(t, "range", t->footer.ranges.offset);
     t->ranges = alloc_bytes((size_t)(count + 1) * sizeof *t->ranges);
     if (!t->ranges) return FKV_RAISE(FKV_NOMEM);
     for (uint64_t i = 0; i < count; i++) {
@@ -94,15 +100,15 @@ static fkv_status parse_ranges(table *t)
             uint64_t size;
             p = get_varint64(p, end, &size);
             if (!p || size > (uint64_t)(end - p))
-                return table_bad_block(t, t->footer.ranges.offset);
+                return table_bad_block(t, "range", t->footer.ranges.offset);
             *parts[j] = fkv_slice_of(p, (size_t)size);
             p += size;
         }
         if (slice_compare(*parts[0], *parts[1]) >= 0 ||
             (i > 0 && slice_compare(t->ranges[i - 1].to, *parts[0]) > 0))
-            return table_bad_block(t, t->footer.ranges.offset);
+            return table_bad_block(t, "range", t->footer.ranges.offset);
     }
-    return p == end ? FKV_OK : table_bad_block(t, t->footer.ranges.offset);
+    return p == end ? FKV_OK : table_bad_block(t, "range", t->footer.ranges.offset);
 }
 
 static fkv_status read_footer(table *t, uint64_t unique_id, uint64_t file_bytes)
@@ -127,6 +133,31 @@ static fkv_status read_footer(table *t, uint64_t unique_id, uint64_t file_bytes)
     return rc;
 }
 
+/* The filter's lines are moved to where each of them is one cache line. */
+static fkv_status load_filter(table *t)
+{
+    block *b = NULL;
+    uint8_t *lines;
+    fkv_status rc = table_load_block(t, t->footer.filter, "filter", &b);
+
+    if (rc) return rc;
+    if (!filter_check(fkv_slice_of(b->data, b->size))) {
+        rc = table_bad_block(t, "filter", t->footer.filter.offset);
+        goto done;
+    }
+    t->filter_memory = alloc_bytes(b->size + FILTER_LINE);
+    if (!t->filter_memory) {
+        rc = FKV_RAISE(FKV_NOMEM);
+        goto done;
+    }
+    lines = t->filter_memory + (FILTER_LINE - (uintptr_t)t->filter_memory % FILTER_LINE);
+    memcpy(lines - 1, b->data, b->size);
+    t->filter = fkv_slice_of(lines - 1, b->size);
+done:
+    block_unref(b);
+    return rc;
+}
+
 static fkv_status load_parts(table *t)
 {
     block *index = NULL;
@@ -134,17 +165,13 @@ static fkv_status load_parts(table *t)
 
     if (rc) return rc;
     rc = index_open(&t->index, index, t->footer.data_end);
-    if (rc == FKV_CORRUPT) return table_bad_block(t, t->footer.index.offset);
-    if (!rc && t->footer.filter.size) {
-        rc = table_load_block(t, t->footer.filter, "filter", &t->filter);
-        if (!rc && !filter_check(fkv_slice_of(t->filter->data, t->filter->size)))
-            rc = table_bad_block(t, t->footer.filter.offset);
-    }
+    if (rc == FKV_CORRUPT) return table_bad_block(t, "index", t->footer.index.offset);
+    if (!rc && t->index.count > t->footer.entries)
+        rc = table_bad_block(t, "index", t->footer.index.offset);
+    if (!rc && t->footer.filter.size) rc = load_filter(t);
     if (!rc && t->footer.ranges.size) {
         rc = table_load_block(t, t->footer.ranges, "range", &t->range_bytes);
         if (!rc) rc = parse_ranges(t);
-    } else if (!rc && t->footer.range_count) {
-        rc = table_bad_block(t, t->footer.ranges.offset);
     }
     return rc;
 }
@@ -178,7 +205,7 @@ void table_free(table *t)
 {
     if (!t) return;
     index_release(&t->index);
-    block_unref(t->filter);
+    alloc_free(t->filter_memory);
     block_unref(t->range_bytes);
     alloc_free(t->ranges);
     t->env->file_close(t->env, t->file);
@@ -187,9 +214,10 @@ void table_free(table *t)
 
 size_t table_memory(const table *t)
 {
-    size_t n = sizeof *t + t->index.bytes->size + t->index.count * sizeof *t->index.entries;
+    size_t n = sizeof *t + t->index.bytes->size +
+               t->index.count * (sizeof *t->index.entries + sizeof *t->index.prefixes);
 
-    if (t->filter) n += t->filter->size;
+    if (t->filter.size) n += t->filter.size + FILTER_LINE;
     if (t->range_bytes) n += t->range_bytes->size + t->footer.range_count * sizeof *t->ranges;
     return n;
 }
@@ -203,8 +231,7 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
     fkv_status rc;
 
     *out = (table_value){0};
-    if (t->filter && !filter_may_hold(fkv_slice_of(t->filter->data, t->filter->size), hash))
-        return FKV_NOTFOUND;
+    if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
     i = index_find(&t->index, key);
     if (i == t->index.count) return FKV_NOTFOUND;
     rc = table_data_block(t, i, &b);
@@ -212,7 +239,7 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
     found = block_get(b->data, b->size, key, &e);
     if (found <= 0) {
         block_unref(b);
-        return found ? table_bad_block(t, t->index.entries[i].handle.offset) : FKV_NOTFOUND;
+        return found ? table_bad_block(t, "data", t->index.entries[i].handle.offset) : FKV_NOTFOUND;
     }
     out->value = e.value;
     out->expires_ms = e.expires_ms;

@@ -4,6 +4,7 @@
 
 #include "table/block.h"
 #include "table/cache.h"
+#include "table/codec.h"
 #include "table/filter.h"
 #include "table/index.h"
 
@@ -11,11 +12,12 @@ struct table {
     fkv_env *env;
     env_file *file;
     block_cache *cache;
-    char name[40];
+    char name[64];
     uint64_t file_bytes;
     table_footer footer;
     table_index index;
-    block *filter; /* NULL: none */
+    fkv_slice filter;       /* size 0: none; lines aligned to cache lines */
+    uint8_t *filter_memory; /* what it lies in */
     block *range_bytes;
     struct table_range {
         fkv_slice from, to;
@@ -28,7 +30,7 @@ FKV_MUST_CHECK fkv_status table_check_stored(const table *t, block_handle h, con
 
 /* Make a block of a checked one that is compressed. */
 FKV_MUST_CHECK fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored,
-                                        block **out);
+                                        const char *what, block **out);
 
 /* Read, check and inflate a block from the file. */
 FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char *what, block **out);
@@ -37,6 +39,6 @@ FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char 
 FKV_MUST_CHECK fkv_status table_data_block(table *t, size_t i, block **out);
 
 /* Raise FKV_CORRUPT for a block that passed its checksum but makes no sense. */
-fkv_status table_bad_block(const table *t, uint64_t offset);
+fkv_status table_bad_block(const table *t, const char *what, uint64_t offset);
 
 #endif

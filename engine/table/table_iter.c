@@ -26,6 +26,7 @@ typedef struct table_iter {
     uint64_t ahead_offset;
     size_t ahead_next; /* size of the next piece */
     int placed;        /* `at` means something */
+    buf seek_key;
 } table_iter;
 
 /* REQUIRES: nothing points into the old piece. */
@@ -76,7 +77,7 @@ static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8
         *size = (size_t)h.size;
         return FKV_OK;
     }
-    rc = table_inflate(it->t, h, stored, out);
+    rc = table_inflate(it->t, h, stored, "data", out);
     if (rc) return rc;
     *data = (*out)->data;
     *size = (*out)->size;
@@ -107,7 +108,7 @@ static int open_block(table_iter *it, size_t i)
 
     it->base.valid = 0;
     if (i >= t->index.count) return 0;
-    if (it->block && it->at == i) return 1;
+    if (it->block && it->at == i && !it->cursor.failed) return 1;
     note_streak(it, i);
     block_unref(it->block);
     it->block = NULL;
@@ -150,11 +151,10 @@ static void show(table_iter *it)
 static int settled(table_iter *it)
 {
     it->base.valid = 0;
-    if (it->cursor.bad) {
-        it->base.status = it->cursor.key_bytes.failed || it->cursor.interval.failed ||
-                                  it->cursor.interval_keys.failed
-                              ? FKV_RAISE(FKV_NOMEM)
-                              : table_bad_block(it->t, it->t->index.entries[it->at].handle.offset);
+    if (it->cursor.failed) {
+        uint64_t offset = it->t->index.entries[it->at].handle.offset;
+        it->base.status = it->cursor.failed == FKV_NOMEM ? FKV_RAISE(FKV_NOMEM)
+                                                         : table_bad_block(it->t, "data", offset);
         return 1;
     }
     if (it->cursor.valid) show(it);
@@ -177,11 +177,27 @@ static void settle_back(table_iter *it)
     }
 }
 
+/* The key sought may be one that this iterator showed, which moving overwrites. 0 if there is no
+** memory to keep it. */
+static int keep_key(table_iter *it, fkv_slice *key)
+{
+    it->base.status = FKV_OK;
+    if (!it->base.valid) return 1;
+    buf_set(&it->seek_key, *key);
+    if (it->seek_key.failed) {
+        it->base.valid = 0;
+        it->base.status = FKV_RAISE(FKV_NOMEM);
+        return 0;
+    }
+    *key = buf_slice(&it->seek_key);
+    return 1;
+}
+
 static void table_seek(iter *base, fkv_slice key)
 {
     table_iter *it = (table_iter *)base;
 
-    base->status = FKV_OK;
+    if (!keep_key(it, &key)) return;
     if (!open_block(it, index_find(&it->t->index, key))) return;
     block_cursor_seek(&it->cursor, key);
     settle_forward(it);
@@ -190,9 +206,10 @@ static void table_seek(iter *base, fkv_slice key)
 static void table_seek_before(iter *base, fkv_slice key)
 {
     table_iter *it = (table_iter *)base;
-    size_t i = index_find(&it->t->index, key);
+    size_t i;
 
-    base->status = FKV_OK;
+    if (!keep_key(it, &key)) return;
+    i = index_find(&it->t->index, key);
     if (i == it->t->index.count && i > 0) i--;
     if (!open_block(it, i)) return;
     block_cursor_seek_before(&it->cursor, key);
@@ -255,6 +272,7 @@ static void table_iter_close(iter *base)
 
     block_unref(it->block);
     block_cursor_release(&it->cursor);
+    buf_release(&it->seek_key);
     block_unref(it->ahead);
     alloc_free(it);
 }

@@ -1,43 +1,98 @@
 #include "table/reader.h"
 
-/* Is the walk's entry in order, in the filter, and in the block that the index says? */
-static fkv_status check_entry(table *t, const iter *it, const buf *last, uint64_t seen)
-{
-    fkv_slice filter = {NULL, 0};
+typedef struct walk {
+    table *t;
+    block_cursor cursor;
+    buf last; /* the key before */
+    uint64_t entries, deletions, expiring, raw_bytes;
+} walk;
 
-    if (seen && slice_compare(buf_slice(last), it->key) >= 0)
-        return FKV_RAISEF(FKV_CORRUPT, "%s: keys out of order after entry %llu", t->name,
-                          (unsigned long long)seen);
-    if (!t->filter) return FKV_OK;
-    filter = fkv_slice_of(t->filter->data, t->filter->size);
-    if (!filter_may_hold(filter, hash64(it->key.data, it->key.size, 0)))
-        return FKV_RAISEF(FKV_CORRUPT, "%s: the filter at offset %llu denies a key that is there",
-                          t->name, (unsigned long long)t->footer.filter.offset);
-    return FKV_OK;
+static fkv_status bad_key(const walk *w, size_t i, const char *what)
+{
+    return FKV_RAISEF(FKV_CORRUPT, "%s: %s in data block at offset %llu", w->t->name, what,
+                      (unsigned long long)w->t->index.entries[i].handle.offset);
+}
+
+/* Is the entry in order, in the block that the index would look for it in, and in the filter? */
+static fkv_status check_entry(walk *w, size_t i)
+{
+    const table *t = w->t;
+    const block_cursor *c = &w->cursor;
+
+    if (w->entries && slice_compare(buf_slice(&w->last), c->key) >= 0)
+        return bad_key(w, i, "keys out of order");
+    if (index_find(&t->index, c->key) != i) return bad_key(w, i, "a key that the index misses");
+    if (t->filter.size && !filter_may_hold(t->filter, hash64(c->key.data, c->key.size, 0)))
+        return bad_key(w, i, "a key that the filter denies");
+    buf_set(&w->last, c->key);
+    w->entries++;
+    w->deletions += c->entry.kind == ENTRY_DELETE;
+    w->expiring += c->entry.kind == ENTRY_PUT_EXPIRES;
+    w->raw_bytes += c->key.size + c->entry.value.size;
+    return buf_status(&w->last);
+}
+
+static fkv_status check_block(walk *w, size_t i)
+{
+    block_cursor *c = &w->cursor;
+    block_handle h = w->t->index.entries[i].handle;
+    block *b = NULL;
+    fkv_status rc = table_load_block(w->t, h, "data", &b);
+
+    if (rc) return rc;
+    if (!block_restarts_check(b->data, b->size)) {
+        rc = table_bad_block(w->t, "data", h.offset);
+        goto done;
+    }
+    block_cursor_open(c, b->data, b->size);
+    for (block_cursor_first(c); !rc && c->valid; block_cursor_next(c)) rc = check_entry(w, i);
+    if (!rc && c->failed)
+        rc = c->failed == FKV_NOMEM ? FKV_RAISE(FKV_NOMEM)
+                                    : table_bad_block(w->t, "data", h.offset);
+done:
+    block_unref(b);
+    return rc;
+}
+
+/* The meta blocks were read at open; they are read again, for the file may have changed since. */
+static fkv_status check_meta(table *t)
+{
+    const block_handle handles[] = {t->footer.filter, t->footer.ranges, t->footer.index};
+    static const char *const names[] = {"filter", "range", "index"};
+    uint8_t bytes[FOOTER_BYTES];
+    uint64_t offset = t->file_bytes - FOOTER_BYTES;
+    table_footer footer;
+    size_t got = 0;
+    fkv_status rc = t->env->file_read(t->env, t->file, offset, bytes, sizeof bytes, &got);
+
+    if (!rc && got != sizeof bytes)
+        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in its footer at offset %llu", t->name,
+                        (unsigned long long)offset);
+    if (!rc) rc = footer_decode(bytes, offset, t->name, &footer);
+    for (int i = 0; !rc && i < 3; i++) {
+        block *b = NULL;
+        if (handles[i].size) rc = table_load_block(t, handles[i], names[i], &b);
+        block_unref(b);
+    }
+    return rc;
 }
 
 fkv_status table_verify(table *t)
 {
-    uint64_t entries = 0, deletions = 0, raw = 0;
-    buf last = {0};
-    iter *it = NULL;
-    fkv_status rc = table_iter_new(t, 1, &it);
+    walk w = {.t = t};
+    const table_footer *f = &t->footer;
+    fkv_status rc = check_meta(t);
 
-    if (rc) return rc;
-    for (it->ops->first(it); !rc && it->valid; it->ops->next(it)) {
-        rc = check_entry(t, it, &last, entries);
-        buf_set(&last, it->key);
-        if (!rc) rc = buf_status(&last);
-        entries++;
-        deletions += it->kind == ENTRY_DELETE;
-        raw += it->key.size + it->value.size;
-    }
-    if (!rc) rc = it->status;
-    if (!rc && (entries != t->footer.entries || deletions != t->footer.deletions ||
-                raw != t->footer.raw_bytes))
-        rc = FKV_RAISEF(FKV_CORRUPT, "%s: holds %llu entries, its footer says %llu", t->name,
-                        (unsigned long long)entries, (unsigned long long)t->footer.entries);
-    iter_close(it);
-    buf_release(&last);
+    for (size_t i = 0; !rc && i < t->index.count; i++) rc = check_block(&w, i);
+    if (!rc && (w.entries != f->entries || w.deletions != f->deletions ||
+                w.expiring != f->expiring || w.raw_bytes != f->raw_bytes))
+        rc = FKV_RAISEF(FKV_CORRUPT,
+                        "%s: holds %llu entries, the footer at offset %llu says %llu (or other "
+                        "counts differ)",
+                        t->name, (unsigned long long)w.entries,
+                        (unsigned long long)(t->file_bytes - FOOTER_BYTES),
+                        (unsigned long long)f->entries);
+    block_cursor_release(&w.cursor);
+    buf_release(&w.last);
     return rc;
 }

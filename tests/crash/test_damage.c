@@ -323,12 +323,7 @@ static void swapped_files(specimen *sp)
     report("swapped");
 }
 
-/* A file of another store, made by the same history with other values, under the same name.
-**
-** KNOWN GAP: a log does not say whose it is. One that begins at the same position and, after a
-** close, ends where it should is taken for this store's own. Set this to 1 when logs know. */
-enum { LOGS_KNOW_THEIR_STORE = 0 };
-
+/* A file of another store, made by the same history with other values, under the same name. */
 static void foreign_files(specimen *sp)
 {
     for (int i = 0; i < sp->files.count; i++)
@@ -339,7 +334,6 @@ static void foreign_files(specimen *sp)
             im.files[i].bytes = f->bytes;
             im.files[i].size = f->size;
             try_one(sp, &im, i, "from another store", f->size);
-            if (is_log(f) && !LOGS_KNOW_THEIR_STORE) counts[SILENT] = 0;
         }
     report("foreign");
 }
