@@ -9,6 +9,7 @@
 **   - take writes again at once, or, if an fsync failed, none before it is opened anew,
 **   - and after a reopen (sometimes a power cut) hold the acknowledged commits and at most the one
 **     whose prepare failed; verify; and go on working.
+** The same scenarios run with the nth heap allocation failing.
 */
 #include "base/alloc.h"
 #include "crash_util.h"
@@ -494,6 +495,143 @@ static void space_comes_back(void)
     (void)printf("%d full disks, %d transactions refused\n", readings, refused);
 }
 
+/* -- the heap ------------------------------------------------------------------------------- */
+
+static struct {
+    uint64_t seen, countdown;
+    int persistent, fired, paused;
+    int64_t alive;
+} heap;
+
+static void *heap_resize(void *ptr, size_t size)
+{
+    void *p;
+
+    if (heap.countdown && !heap.paused) {
+        heap.seen++;
+        if (heap.seen == heap.countdown || (heap.persistent && heap.seen > heap.countdown)) {
+            heap.fired = 1;
+            return NULL;
+        }
+    }
+    p = realloc(ptr, size); /* lint: allow banned -- this is the heap */
+    if (!ptr && p) heap.alive++;
+    return p;
+}
+
+static void heap_release(void *ptr)
+{
+    if (ptr) heap.alive--;
+    free(ptr); /* lint: allow banned -- this is the heap */
+}
+
+/* A disk needs no heap to write or sync, so the memory file system may have what it wants then. */
+static fkv_env *heap_disk;
+
+static fkv_status calm_write(fkv_env *env, env_file *f, uint64_t at, const void *p, size_t n)
+{
+    fkv_status rc;
+    heap.paused++;
+    rc = heap_disk->file_write(env, f, at, p, n);
+    heap.paused--;
+    return rc;
+}
+
+static fkv_status calm_allocate(fkv_env *env, env_file *f, uint64_t at, uint64_t n)
+{
+    fkv_status rc;
+    heap.paused++;
+    rc = heap_disk->file_allocate(env, f, at, n);
+    heap.paused--;
+    return rc;
+}
+
+static fkv_status calm_dir_sync(fkv_env *env, env_dir *dir)
+{
+    fkv_status rc;
+    heap.paused++;
+    rc = heap_disk->dir_sync(env, dir);
+    heap.paused--;
+    return rc;
+}
+
+static fkv_status calm_rename(fkv_env *env, env_dir *dir, const char *from, const char *to)
+{
+    fkv_status rc;
+    heap.paused++;
+    rc = heap_disk->file_rename(env, dir, from, to);
+    heap.paused--;
+    return rc;
+}
+
+static fkv_status calm_remove(fkv_env *env, env_dir *dir, const char *name)
+{
+    fkv_status rc;
+    heap.paused++;
+    rc = heap_disk->file_remove(env, dir, name);
+    heap.paused--;
+    return rc;
+}
+
+static int starve(const scenario *sc, uint64_t n, int persistent)
+{
+    fkv_env env;
+    world w;
+
+    begin_world(&w);
+    heap_disk = w.disk;
+    env = *w.disk;
+    env.file_write = calm_write;
+    env.file_allocate = calm_allocate;
+    env.dir_sync = calm_dir_sync;
+    env.file_rename = calm_rename;
+    env.file_remove = calm_remove;
+    w.options.env = &env;
+    make_base(&w, sc);
+    heap.seen = 0;
+    heap.countdown = n;
+    heap.persistent = persistent;
+    heap.fired = 0;
+    sc->run(&w);
+    heap.countdown = 0;
+    CHECK(!w.sync_failed); /* no memory is no reason to give up writing */
+    check_alive(&w);
+    if (w.store) check_reopened(&w, 0);
+    end_world(&w);
+    injections += (uint64_t)heap.fired;
+    return heap.fired;
+}
+
+static void every_allocation_fails(void)
+{
+    static const alloc_hook hook = {heap_resize, heap_release};
+    uint64_t before = injections;
+
+    alloc_set_hook(&hook);
+    for (int i = 0; i < SCENARIOS; i++)
+        for (int persistent = 0; persistent < 2; persistent++) {
+            int failures = check_failures, fired = 1;
+            for (uint64_t n = 1; fired && check_failures == failures;
+                 n += 1 + check_below(2 * STRIDE - 1)) {
+                fired = starve(&scenarios[i], n, persistent);
+                if (heap.alive) (void)printf("%d not freed\n", (int)heap.alive);
+                CHECK(heap.alive == 0);
+                if (check_failures != failures)
+                    (void)printf("  in %s: allocation %" PRIu64 ", persistent %d\n",
+                                 scenarios[i].name, n, persistent);
+            }
+            heap.alive = 0;
+        }
+    alloc_set_hook(NULL);
+    (void)printf("%" PRIu64 " allocations refused\n", injections - before);
+}
+
+static void summary(void)
+{
+    (void)printf("%" PRIu64 " sweeps, %" PRIu64 " injections in all\n", sweeps, injections);
+}
+
 TEST_MAIN("test_faults", TEST_CASE(reads_fail), TEST_CASE(writes_fail), TEST_CASE(the_disk_is_full),
           TEST_CASE(syncs_fail), TEST_CASE(opens_renames_removals_fail),
-          TEST_CASE(memory_and_locks_are_refused), TEST_CASE(space_comes_back))
+          TEST_CASE(memory_and_locks_are_refused), TEST_CASE(space_comes_back),
+          TEST_CASE(every_allocation_fails), TEST_CASE(summary))
