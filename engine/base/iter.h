@@ -1,13 +1,15 @@
 /*
 ** iter.h -- the one shape every sorted source wears: batch, memtable, table, level, merge.
 **
-** An iterator stands on an entry or on nothing. The entry it stands on lies in plain fields, so
-** that a merge reads them without a call. (The shape is git reftable's; plain fields are ours.)
+** An iterator stands on an entry or on nothing. The entry it stands on lies in plain memory, so
+** that a merge reads it without a call, and where its source keeps it: a level or a merge passes
+** on the pointer of its child, and no layer copies. (The shape is git reftable's; the plain entry
+** is ours.)
 **
-** After any positioning call: valid == 1 and the entry fields are set, or valid == 0 and status
-** says why: FKV_OK means there is nothing there, anything else is an error and final.
+** After any positioning call: entry is set, or it is NULL and status says why: FKV_OK means there
+** is nothing there, anything else is an error and final.
 **
-** Slices in the fields hold until the next positioning call or the close of this iterator.
+** The entry and its slices hold until the next positioning call or the close of this iterator.
 */
 #ifndef FKV_BASE_ITER_H
 #define FKV_BASE_ITER_H
@@ -30,8 +32,8 @@ typedef struct iter_ops {
     void (*seek_before)(iter *it, fkv_slice key); /* last entry with key < this */
     void (*first)(iter *it);
     void (*last)(iter *it);
-    void (*next)(iter *it); /* REQUIRES: valid */
-    void (*prev)(iter *it); /* REQUIRES: valid */
+    void (*next)(iter *it); /* REQUIRES: entry */
+    void (*prev)(iter *it); /* REQUIRES: entry */
 
     /* Is `key` deleted from *older* sources by a range tombstone of this source? 1 = yes, and
     ** [*from, *to) is a tombstone holding it (slices as long-lived as the source). 0 = no, or an
@@ -40,15 +42,18 @@ typedef struct iter_ops {
     void (*close)(iter *it); /* frees it */
 } iter_ops;
 
-struct iter {
-    const iter_ops *ops;
+typedef struct iter_entry {
     fkv_slice key;
     fkv_slice value;
     int64_t expires_ms; /* for ENTRY_PUT_EXPIRES */
     uint8_t kind;       /* ENTRY_PUT, ENTRY_DELETE or ENTRY_PUT_EXPIRES */
-    uint8_t valid;
-    uint8_t has_ranges; /* covers() can say yes: ask it */
+} iter_entry;
+
+struct iter {
+    const iter_ops *ops;
+    const iter_entry *entry;
     fkv_status status;
+    uint8_t has_ranges; /* covers() can say yes: ask it */
 };
 
 static inline void iter_close(iter *it)

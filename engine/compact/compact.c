@@ -84,13 +84,14 @@ static uint64_t newest_input(const compaction_job *job)
 static fkv_status merge_entries(const compact_context *c, const version *v,
                                 const compaction_job *job, iter *it, output *o)
 {
-    for (it->ops->first(it); it->valid; it->ops->next(it)) {
-        entry_kind kind = (entry_kind)it->kind;
+    for (it->ops->first(it); it->entry; it->ops->next(it)) {
+        entry_kind kind = (entry_kind)it->entry->kind;
         fkv_status rc;
-        if (kind == ENTRY_PUT_EXPIRES && it->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
-        if (kind == ENTRY_DELETE && !version_holds(v, job->output + 1, it->key)) continue;
-        rc = output_add(o, kind, it->key, kind == ENTRY_DELETE ? fkv_slice_of("", 0) : it->value,
-                        it->expires_ms);
+        if (kind == ENTRY_PUT_EXPIRES && it->entry->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
+        if (kind == ENTRY_DELETE && !version_holds(v, job->output + 1, it->entry->key)) continue;
+        rc = output_add(o, kind, it->entry->key,
+                        kind == ENTRY_DELETE ? fkv_slice_of("", 0) : it->entry->value,
+                        it->entry->expires_ms);
         if (rc) return rc;
     }
     return it->status;

@@ -16,10 +16,10 @@ static fkv_status collect_ranges(const memtable *m, const version *v, range_set 
 /* What is left of an entry that goes to `level - 1` with v beneath: its kind, or 0 for nothing. */
 static entry_kind remains(const compact_context *c, const version *v, int level, const iter *it)
 {
-    entry_kind kind = (entry_kind)it->kind;
+    entry_kind kind = (entry_kind)it->entry->kind;
 
-    if (kind == ENTRY_PUT_EXPIRES && it->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
-    if (kind == ENTRY_DELETE && !version_holds(v, level, it->key)) return 0;
+    if (kind == ENTRY_PUT_EXPIRES && it->entry->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
+    if (kind == ENTRY_DELETE && !version_holds(v, level, it->entry->key)) return 0;
     return kind;
 }
 
@@ -41,12 +41,13 @@ fkv_status flush_memtable(const compact_context *c, const memtable *m, const ver
     o.range_count = ranges.count;
     rc = memtree_iter_new(&m->tree, &view, &it);
     if (rc) goto done;
-    for (it->ops->first(it); it->valid; it->ops->next(it)) {
+    for (it->ops->first(it); it->entry; it->ops->next(it)) {
         entry_kind kind = remains(c, v, 0, it);
         if (!kind) continue;
-        if (kind == ENTRY_DELETE && range_set_find(&ranges, it->key)) continue;
-        rc = output_add(&o, kind, it->key, kind == ENTRY_DELETE ? fkv_slice_of("", 0) : it->value,
-                        it->expires_ms);
+        if (kind == ENTRY_DELETE && range_set_find(&ranges, it->entry->key)) continue;
+        rc = output_add(&o, kind, it->entry->key,
+                        kind == ENTRY_DELETE ? fkv_slice_of("", 0) : it->entry->value,
+                        it->entry->expires_ms);
         if (rc) goto done;
     }
     rc = it->status;
@@ -65,9 +66,9 @@ fkv_status write_run(const compact_context *c, iter *source, const range_set *ra
     fkv_status rc = FKV_OK;
 
     output_init(&o, c, edit, 0, max_seq, ranges);
-    for (source->ops->first(source); source->valid; source->ops->next(source)) {
-        rc = output_add(&o, (entry_kind)source->kind, source->key, source->value,
-                        source->expires_ms);
+    for (source->ops->first(source); source->entry; source->ops->next(source)) {
+        rc = output_add(&o, (entry_kind)source->entry->kind, source->entry->key,
+                        source->entry->value, source->entry->expires_ms);
         if (rc) goto done;
     }
     rc = source->status;

@@ -28,7 +28,7 @@ typedef struct merge {
 
 static int before(const merge *m, size_t a, size_t b)
 {
-    int c = slice_compare(m->children[a]->key, m->children[b]->key);
+    int c = slice_compare(m->children[a]->entry->key, m->children[b]->entry->key);
     if (c == 0) return a < b;
     return m->backward ? c > 0 : c < 0;
 }
@@ -54,7 +54,7 @@ static void child_moved(merge *m, size_t at)
 {
     iter *child = m->children[m->heap[at]];
 
-    if (!child->valid) {
+    if (!child->entry) {
         if (child->status && !m->base.status) m->base.status = child->status;
         m->heap[at] = m->heap[--m->heap_size];
         if (at == m->heap_size) return;
@@ -81,7 +81,7 @@ static int skip_covered(merge *m)
         iter *newer = m->children[j];
         fkv_slice from, to;
         if (!newer->has_ranges) continue;
-        if (newer->ops->covers(newer, it->key, &from, &to)) {
+        if (newer->ops->covers(newer, it->entry->key, &from, &to)) {
             if (m->backward) {
                 it->ops->seek_before(it, from);
             } else {
@@ -101,13 +101,13 @@ static int skip_covered(merge *m)
 /* Move every other source past the key on top. */
 static void skip_equal(merge *m)
 {
-    fkv_slice key = m->children[m->heap[0]]->key;
+    fkv_slice key = m->children[m->heap[0]]->entry->key;
 
     for (;;) {
         size_t at;
-        if (m->heap_size > 1 && slice_equal(m->children[m->heap[1]]->key, key)) {
+        if (m->heap_size > 1 && slice_equal(m->children[m->heap[1]]->entry->key, key)) {
             at = 1;
-        } else if (m->heap_size > 2 && slice_equal(m->children[m->heap[2]]->key, key)) {
+        } else if (m->heap_size > 2 && slice_equal(m->children[m->heap[2]]->entry->key, key)) {
             at = 2;
         } else {
             return;
@@ -119,9 +119,7 @@ static void skip_equal(merge *m)
 
 static void settle(merge *m)
 {
-    const iter *top;
-
-    m->base.valid = 0;
+    m->base.entry = NULL;
     for (;;) {
         if (m->base.status || m->heap_size == 0) return;
         if (m->range_sources && skip_covered(m)) continue;
@@ -130,12 +128,7 @@ static void settle(merge *m)
         if (m->base.status) return;
         break;
     }
-    top = m->children[m->heap[0]];
-    m->base.key = top->key;
-    m->base.value = top->value;
-    m->base.expires_ms = top->expires_ms;
-    m->base.kind = top->kind;
-    m->base.valid = 1;
+    m->base.entry = m->children[m->heap[0]]->entry;
 }
 
 /* All children have been positioned: build the heap. */
@@ -146,7 +139,7 @@ static void start(merge *m, int backward)
     m->base.status = FKV_OK;
     for (size_t i = 0; i < m->count; i++) {
         const iter *child = m->children[i];
-        if (child->valid) {
+        if (child->entry) {
             m->heap[m->heap_size++] = i;
         } else if (child->status && !m->base.status) {
             m->base.status = child->status;
@@ -187,9 +180,9 @@ static void merge_last(iter *base)
 /* Keep the current key: the children it lies in are about to move. */
 static int remember_key(merge *m)
 {
-    buf_set(&m->turn, m->base.key);
+    buf_set(&m->turn, m->base.entry->key);
     m->base.status = buf_status(&m->turn);
-    m->base.valid = 0;
+    m->base.entry = NULL;
     return m->base.status == FKV_OK;
 }
 
@@ -202,7 +195,7 @@ static void merge_next(iter *base)
         for (size_t i = 0; i < m->count; i++) {
             iter *child = m->children[i];
             child->ops->seek(child, buf_slice(&m->turn));
-            if (child->valid && slice_equal(child->key, buf_slice(&m->turn)))
+            if (child->entry && slice_equal(child->entry->key, buf_slice(&m->turn)))
                 child->ops->next(child);
         }
         start(m, 0);

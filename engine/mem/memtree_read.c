@@ -17,6 +17,7 @@ typedef struct step {
 
 typedef struct tree_iter {
     iter base;
+    iter_entry shown;
     const memtree *tree;
     mem_view view;
     step path[TREE_HEIGHT_MAX];
@@ -130,15 +131,15 @@ static int settle(tree_iter *it)
     fkv_slice from, to;
 
     if (!r) return 0;
-    it->base.key = mem_record_key(r);
-    it->base.value = mem_record_value(r);
-    it->base.kind = (uint8_t)mem_record_kind(r);
-    it->base.expires_ms = mem_record_expires(r);
-    it->base.valid = 1;
+    it->shown.key = mem_record_key(r);
+    it->shown.value = mem_record_value(r);
+    it->shown.kind = (uint8_t)mem_record_kind(r);
+    it->shown.expires_ms = mem_record_expires(r);
+    it->base.entry = &it->shown;
     if (it->base.has_ranges &&
-        memtree_covered(it->tree, it->base.key, &it->view, &from, &to) > r->seq) {
-        it->base.kind = ENTRY_DELETE;
-        it->base.value = fkv_slice_of(NULL, 0);
+        memtree_covered(it->tree, it->shown.key, &it->view, &from, &to) > r->seq) {
+        it->shown.kind = ENTRY_DELETE;
+        it->shown.value = fkv_slice_of(NULL, 0);
     }
     return 1;
 }
@@ -174,7 +175,7 @@ static int load_root(tree_iter *it)
 {
     uint32_t root = atomic_load_explicit(&tree_header(it->tree)->root, memory_order_acquire);
 
-    it->base.valid = 0;
+    it->base.entry = NULL;
     it->has_path = root != 0;
     if (root) step_load(it, 0, root);
     return root != 0;
@@ -203,7 +204,7 @@ static int descend_to(tree_iter *it, fkv_slice key)
 
 static void walk_forward(tree_iter *it)
 {
-    it->base.valid = 0;
+    it->base.entry = NULL;
     while (step_forward(it)) {
         if (settle(it)) return;
     }
@@ -211,7 +212,7 @@ static void walk_forward(tree_iter *it)
 
 static void walk_back(tree_iter *it)
 {
-    it->base.valid = 0;
+    it->base.entry = NULL;
     while (step_back(it)) {
         if (settle(it)) return;
     }
@@ -298,10 +299,10 @@ uint64_t memtree_check(const memtree *t)
     fkv_slice before = {NULL, 0};
     uint64_t keys = 0;
 
-    for (tree_first(&it.base); it.base.valid; tree_next(&it.base)) {
-        if (keys && slice_compare(before, it.base.key) >= 0) return UINT64_MAX;
-        if (!memtree_get(t, it.base.key, &all)) return UINT64_MAX;
-        before = it.base.key;
+    for (tree_first(&it.base); it.base.entry; tree_next(&it.base)) {
+        if (keys && slice_compare(before, it.shown.key) >= 0) return UINT64_MAX;
+        if (!memtree_get(t, it.shown.key, &all)) return UINT64_MAX;
+        before = it.shown.key;
         keys++;
     }
     return keys;

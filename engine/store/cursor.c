@@ -136,8 +136,8 @@ static int ready(fkv_cursor *c)
 
 static int shows_row(const fkv_cursor *c)
 {
-    const iter *m = c->merge;
-    return m->kind != ENTRY_DELETE && store_alive(c->store, m->kind, m->expires_ms);
+    const iter_entry *e = c->merge->entry;
+    return e->kind != ENTRY_DELETE && store_alive(c->store, e->kind, e->expires_ms);
 }
 
 /* The merge stands somewhere: go on to a row that is visible and inside the bounds. */
@@ -146,8 +146,8 @@ static void settle_forward(fkv_cursor *c)
     iter *m = c->merge;
 
     c->valid = 0;
-    for (; m->valid; m->ops->next(m)) {
-        if (c->has_to && slice_compare(m->key, buf_slice(&c->to)) >= 0) return;
+    for (; m->entry; m->ops->next(m)) {
+        if (c->has_to && slice_compare(m->entry->key, buf_slice(&c->to)) >= 0) return;
         if (shows_row(c)) {
             c->valid = 1;
             c->rows++;
@@ -163,8 +163,8 @@ static void settle_back(fkv_cursor *c)
     iter *m = c->merge;
 
     c->valid = 0;
-    for (; m->valid; m->ops->prev(m)) {
-        if (slice_compare(m->key, buf_slice(&c->from)) < 0) return;
+    for (; m->entry; m->ops->prev(m)) {
+        if (slice_compare(m->entry->key, buf_slice(&c->from)) < 0) return;
         if (shows_row(c)) {
             c->valid = 1;
             c->rows++;
@@ -227,15 +227,16 @@ fkv_status fkv_cursor_status(const fkv_cursor *c)
 
 fkv_slice fkv_cursor_key(const fkv_cursor *c)
 {
-    return c->merge->key;
+    return c->merge->entry->key;
 }
 
 fkv_slice fkv_cursor_value(const fkv_cursor *c)
 {
-    return c->merge->value;
+    return c->merge->entry->value;
 }
 
 int64_t fkv_cursor_expires_ms(const fkv_cursor *c)
 {
-    return c->merge->kind == ENTRY_PUT_EXPIRES ? c->merge->expires_ms : 0;
+    const iter_entry *e = c->merge->entry;
+    return e->kind == ENTRY_PUT_EXPIRES ? e->expires_ms : 0;
 }

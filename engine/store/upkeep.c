@@ -144,10 +144,10 @@ static uint64_t memtable_rows(const memtable *m, uint64_t seq, fkv_slice from, f
     iter *it = NULL;
 
     if (all == 0 || memtree_iter_new(&m->tree, &view, &it)) return 0;
-    for (it->ops->seek(it, from); it->valid && rows < COUNT_MAX; it->ops->next(it)) {
-        if (to.data && slice_compare(it->key, to) >= 0) break;
+    for (it->ops->seek(it, from); it->entry && rows < COUNT_MAX; it->ops->next(it)) {
+        if (to.data && slice_compare(it->entry->key, to) >= 0) break;
         rows++;
-        *bytes += it->key.size + it->value.size;
+        *bytes += it->entry->key.size + it->entry->value.size;
     }
     if (rows == COUNT_MAX) { /* a large range: assume a share between the limit and all */
         *bytes = *bytes / rows * (all / 2 > rows ? all / 2 : rows);

@@ -21,16 +21,17 @@ static inline __attribute__((always_inline)) int parse_entry(const uint8_t *data
         if (p) p = get_varint64(p, end, &value_kind);
         if (!p) return 0;
     }
-    e->kind = (uint8_t)(value_kind & 7);
-    extra = e->kind == ENTRY_PUT_EXPIRES ? 8 : 0;
-    if (e->kind < ENTRY_PUT || e->kind > ENTRY_PUT_EXPIRES || value_kind >> 3 > FKV_VALUE_MAX)
+    e->row.kind = (uint8_t)(value_kind & 7);
+    extra = e->row.kind == ENTRY_PUT_EXPIRES ? 8 : 0;
+    if (e->row.kind < ENTRY_PUT || e->row.kind > ENTRY_PUT_EXPIRES ||
+        value_kind >> 3 > FKV_VALUE_MAX)
         return 0;
     value_size = (size_t)(value_kind >> 3);
     if ((uint64_t)e->unshared + extra + value_size > (uint64_t)(end - p)) return 0;
     e->suffix = p;
     p += e->unshared;
-    e->expires_ms = extra ? (int64_t)get_u64(p) : 0;
-    e->value = fkv_slice_of(p + extra, value_size);
+    e->row.expires_ms = extra ? (int64_t)get_u64(p) : 0;
+    e->row.value = fkv_slice_of(p + extra, value_size);
     e->at = at;
     e->next = (uint32_t)(p + extra + value_size - data);
     return 1;
@@ -156,7 +157,7 @@ static inline void take(block_cursor *c, fkv_slice prefix)
     size_t need = (size_t)e->shared + e->unshared;
 
     if (e->shared == 0) {
-        c->key = fkv_slice_of(e->suffix, e->unshared);
+        c->entry.row.key = fkv_slice_of(e->suffix, e->unshared);
         c->valid = 1;
         return;
     }
@@ -181,7 +182,7 @@ static inline void take(block_cursor *c, fkv_slice prefix)
         memcpy(k->data + e->shared, e->suffix, e->unshared);
     }
     k->size = need;
-    c->key = buf_slice(k);
+    c->entry.row.key = buf_slice(k);
     c->valid = 1;
 }
 
@@ -225,12 +226,12 @@ static inline void show_back(block_cursor *c, size_t i)
     const back_entry *b = (const back_entry *)(const void *)c->back.data + i;
 
     c->back_at = i;
-    c->key = fkv_slice_of(b->key ? b->key : c->back_keys.data + b->key_at, b->key_size);
+    c->entry.row.key = fkv_slice_of(b->key ? b->key : c->back_keys.data + b->key_at, b->key_size);
     c->entry.at = b->at;
     c->entry.next = b->next;
-    c->entry.value = b->value;
-    c->entry.expires_ms = b->expires_ms;
-    c->entry.kind = b->kind;
+    c->entry.row.value = b->value;
+    c->entry.row.expires_ms = b->expires_ms;
+    c->entry.row.kind = b->kind;
     c->valid = 1;
 }
 
@@ -246,9 +247,9 @@ static inline fkv_status push_back(block_cursor *c, const block_entry *e, const 
                       .next = e->next,
                       .key = e->suffix,
                       .key_size = size,
-                      .value = e->value,
-                      .expires_ms = e->expires_ms,
-                      .kind = e->kind};
+                      .value = e->row.value,
+                      .expires_ms = e->row.expires_ms,
+                      .kind = e->row.kind};
     if (before && (size > BLOCK_KEY_MAX || before->key_size > BLOCK_KEY_MAX)) return FKV_CORRUPT;
     if (e->shared == 0) return FKV_OK;
     if (!before || e->shared > before->key_size) return FKV_CORRUPT;
@@ -336,7 +337,7 @@ void block_cursor_next(block_cursor *c)
     if (c->back_count && c->back_at + 1 < c->back_count) {
         show_back(c, c->back_at + 1);
     } else {
-        load(c, c->entry.next, c->key);
+        load(c, c->entry.next, c->entry.row.key);
     }
 }
 

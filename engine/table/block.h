@@ -46,9 +46,7 @@ typedef struct block_entry {
     uint32_t at, next; /* offsets of this entry and of the one behind it */
     uint32_t shared, unshared;
     const uint8_t *suffix;
-    fkv_slice value;
-    int64_t expires_ms;
-    uint8_t kind;
+    iter_entry row; /* key: only where a cursor stands, in the block or in the cursor */
 } block_entry;
 
 typedef struct block_cursor {
@@ -59,7 +57,6 @@ typedef struct block_cursor {
     int valid;
     fkv_status failed; /* FKV_CORRUPT: malformed; FKV_NOMEM; not raised, final */
     block_entry entry;
-    fkv_slice key; /* into the block, key_bytes or back_keys */
     buf key_bytes;
     buf back; /* the restart interval that is walked backwards, decoded */
     buf back_keys;

@@ -4,7 +4,9 @@
 ** Sixteen shards, each a hash table and a list from newest to oldest under its own mutex. The
 ** cache holds one reference to each block it lists; evicting drops that reference, so a block
 ** that somebody reads lives on until they let go. Bytes in use by readers alone are not counted:
-** they are few. A block larger than a shard's share of the capacity is not kept.
+** they are few. A block larger than a shard's share of the capacity is not kept. What a scan read
+** comes in at the old end and only while there is room: a scan never drives out what point reads
+** have asked for.
 */
 #include "table/cache.h"
 
@@ -65,6 +67,14 @@ static void list_remove(shard *s, block *b)
     b->newer = b->older = NULL;
 }
 
+static void list_push_oldest(shard *s, block *b)
+{
+    b->newer = s->oldest;
+    b->older = NULL;
+    *(s->oldest ? &s->oldest->older : &s->newest) = b;
+    s->oldest = b;
+}
+
 static void list_push(shard *s, block *b)
 {
     b->older = s->newest;
@@ -118,6 +128,20 @@ static void grow(shard *s)
     s->bucket_count = count;
 }
 
+/* REQUIRES: not there. The caller puts it into the list. */
+static void insert(shard *s, block *b)
+{
+    block **link;
+
+    grow(s);
+    link = bucket_of(s, b->file_id, b->offset);
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    b->hash_next = NULL;
+    *link = b;
+    s->count++;
+    s->bytes += charge(b);
+}
+
 static shard *shard_of(block_cache *cache, uint64_t file_id, uint64_t offset)
 {
     return &cache->shards[block_hash(file_id, offset) % SHARDS];
@@ -157,14 +181,35 @@ void cache_add(block_cache *cache, block *b)
     link = bucket_of(s, b->file_id, b->offset);
     if (!*link && charge(b) <= s->capacity) {
         while (s->bytes + charge(b) > s->capacity && s->oldest) evict_oldest(s);
-        grow(s);
-        link = bucket_of(s, b->file_id, b->offset);
-        atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-        b->hash_next = NULL;
-        *link = b;
+        insert(s, b);
         list_push(s, b);
-        s->count++;
-        s->bytes += charge(b);
+    }
+    cache->env->mutex_unlock(cache->env, s->mu);
+}
+
+int cache_has_room(block_cache *cache, uint64_t file_id, uint64_t offset, size_t size)
+{
+    shard *s;
+    int room;
+
+    if (!cache) return 0;
+    s = shard_of(cache, file_id, offset);
+    cache->env->mutex_lock(cache->env, s->mu);
+    room = s->bytes + sizeof(block) + size <= s->capacity;
+    cache->env->mutex_unlock(cache->env, s->mu);
+    return room;
+}
+
+void cache_offer(block_cache *cache, block *b)
+{
+    shard *s;
+
+    if (!cache) return;
+    s = shard_of(cache, b->file_id, b->offset);
+    cache->env->mutex_lock(cache->env, s->mu);
+    if (s->bytes + charge(b) <= s->capacity && !*bucket_of(s, b->file_id, b->offset)) {
+        insert(s, b);
+        list_push_oldest(s, b);
     }
     cache->env->mutex_unlock(cache->env, s->mu);
 }

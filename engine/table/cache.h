@@ -26,4 +26,8 @@ block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset);
 ** caller keeps its reference. If another thread was faster, its block stays. */
 void cache_add(block_cache *cache, block *b);
 
+/* What a scan has read: kept only in space that nothing uses yet, as the first to go. */
+int cache_has_room(block_cache *cache, uint64_t file_id, uint64_t offset, size_t size);
+void cache_offer(block_cache *cache, block *b); /* as cache_add, but nothing else goes for it */
+
 #endif

@@ -241,9 +241,9 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
         block_unref(b);
         return found ? table_bad_block(t, "data", t->index.entries[i].handle.offset) : FKV_NOTFOUND;
     }
-    out->value = e.value;
-    out->expires_ms = e.expires_ms;
-    out->kind = e.kind;
+    out->value = e.row.value;
+    out->expires_ms = e.row.expires_ms;
+    out->kind = e.row.kind;
     out->pin = b;
     return FKV_OK;
 }

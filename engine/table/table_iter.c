@@ -3,9 +3,13 @@
 **
 ** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256
 ** KB (one buffer, used again and again: mapping fresh pages for each piece cost more than
-** reading), and uses plain blocks where they lie in that piece: no copy, no cache entry. It asks
-** the cache first, but adds nothing to it, so a scan does not flush out what point reads need.
-** With `once` (compaction) the cache is not even asked.
+** reading). It asks the cache first. What it has read itself goes into the cache while that has
+** room to spare; then plain blocks are used where they lie in the piece, without a copy, so that a
+** scan does not flush out what point reads need. With `once` (compaction) the cache is neither
+** asked nor filled.
+**
+** Cached blocks lie scattered in memory, where no hardware sees a scan coming: the walk through one
+** block asks the processor for the next, two cache lines a row. It is a quarter of a scan's time.
 */
 #include "base/alloc.h"
 #include "table/reader.h"
@@ -26,6 +30,9 @@ typedef struct table_iter {
     uint64_t ahead_offset;
     size_t ahead_next; /* size of the next piece */
     int placed;        /* `at` means something */
+    block *next;       /* of a streak: the cached block to come, if it is cached, already fetched */
+    size_t next_at;    /* its place; meaningful when next != NULL */
+    const uint8_t *warm, *warm_end; /* what of it is still to be brought near */
     buf seek_key;
 } table_iter;
 
@@ -54,6 +61,17 @@ static fkv_status read_piece(table_iter *it, block_handle h, size_t need)
     return rc;
 }
 
+/* A plain block for the cache, if that has room, or NULL. */
+static block *spare_copy(const table *t, block_handle h, const uint8_t *stored)
+{
+    block *b = NULL;
+
+    if (cache_has_room(t->cache, t->footer.unique_id, h.offset, (size_t)h.size))
+        b = block_new((size_t)h.size);
+    if (b) memcpy(b->data, stored, (size_t)h.size);
+    return b;
+}
+
 /* Block i out of the piece read ahead: *out holds it alive, *data is where it begins. */
 static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8_t **data,
                               size_t *size)
@@ -71,16 +89,25 @@ static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8
     rc = table_check_stored(it->t, h, stored, "data");
     if (rc) return rc;
     if (stored[h.size] == CODEC_NONE) {
-        atomic_fetch_add_explicit(&it->ahead->refs, 1, memory_order_relaxed);
-        *out = it->ahead;
-        *data = stored;
-        *size = (size_t)h.size;
-        return FKV_OK;
+        *out = it->once ? NULL : spare_copy(it->t, h, stored);
+        if (!*out) {
+            atomic_fetch_add_explicit(&it->ahead->refs, 1, memory_order_relaxed);
+            *out = it->ahead;
+            *data = stored;
+            *size = (size_t)h.size;
+            return FKV_OK;
+        }
+    } else {
+        rc = table_inflate(it->t, h, stored, "data", out);
+        if (rc) return rc;
     }
-    rc = table_inflate(it->t, h, stored, "data", out);
-    if (rc) return rc;
     *data = (*out)->data;
     *size = (*out)->size;
+    if (!it->once) {
+        (*out)->file_id = it->t->footer.unique_id;
+        (*out)->offset = h.offset;
+        cache_offer(it->t->cache, *out);
+    }
     return FKV_OK;
 }
 
@@ -97,6 +124,48 @@ static void note_streak(table_iter *it, size_t i)
     it->ahead_next = it->once ? AHEAD_MAX : AHEAD_MIN;
 }
 
+static void drop_next(table_iter *it)
+{
+    block_unref(it->next);
+    it->next = NULL;
+    it->warm = it->warm_end = NULL;
+}
+
+static block *find_cached(const table_iter *it, size_t i)
+{
+    return cache_find(it->t->cache, it->t->footer.unique_id, it->t->index.entries[i].handle.offset);
+}
+
+/* Block i if it is cached. */
+static block *take_next(table_iter *it, size_t i)
+{
+    block *b = it->next_at == i ? it->next : NULL;
+
+    if (!b) return find_cached(it, i);
+    it->next = NULL;
+    drop_next(it);
+    return b;
+}
+
+static void fetch_next(table_iter *it, size_t i)
+{
+    drop_next(it);
+    if (i >= it->t->index.count) return; /* also the one before the first */
+    it->next = find_cached(it, i);
+    if (!it->next) return;
+    it->next_at = i;
+    it->warm = it->next->data;
+    it->warm_end = it->warm + it->next->size;
+}
+
+static inline void warm_next(table_iter *it)
+{
+    if (it->warm >= it->warm_end) return;
+    __builtin_prefetch(it->warm);
+    __builtin_prefetch(it->warm + 64);
+    it->warm += 128;
+}
+
 /* Make block i the current one. 0 at either end or on failure. */
 static int open_block(table_iter *it, size_t i)
 {
@@ -106,7 +175,7 @@ static int open_block(table_iter *it, size_t i)
     size_t size = 0;
     fkv_status rc = FKV_OK;
 
-    it->base.valid = 0;
+    it->base.entry = NULL;
     if (i >= t->index.count) return 0;
     if (it->block && it->at == i && !it->cursor.failed) return 1;
     note_streak(it, i);
@@ -118,8 +187,9 @@ static int open_block(table_iter *it, size_t i)
     } else if (it->streak < STREAK) {
         rc = table_data_block(t, i, &b);
     } else {
-        b = cache_find(t->cache, t->footer.unique_id, t->index.entries[i].handle.offset);
+        b = take_next(it, i);
         if (!b) rc = ahead_block(it, i, &b, &data, &size);
+        if (!rc) fetch_next(it, it->backward ? i - 1 : i + 1);
     }
     if (rc) {
         it->base.status = rc;
@@ -136,28 +206,17 @@ static int open_block(table_iter *it, size_t i)
     return 1;
 }
 
-static void show(table_iter *it)
-{
-    const block_cursor *c = &it->cursor;
-
-    it->base.key = c->key;
-    it->base.value = c->entry.value;
-    it->base.expires_ms = c->entry.expires_ms;
-    it->base.kind = c->entry.kind;
-    it->base.valid = 1;
-}
-
 /* The block cursor has been moved. 1 if that settles it (an entry, or an error). */
 static int settled(table_iter *it)
 {
-    it->base.valid = 0;
+    it->base.entry = NULL;
     if (it->cursor.failed) {
         uint64_t offset = it->t->index.entries[it->at].handle.offset;
         it->base.status = it->cursor.failed == FKV_NOMEM ? FKV_RAISE(FKV_NOMEM)
                                                          : table_bad_block(it->t, "data", offset);
         return 1;
     }
-    if (it->cursor.valid) show(it);
+    if (it->cursor.valid) it->base.entry = &it->cursor.entry.row;
     return it->cursor.valid;
 }
 
@@ -182,10 +241,10 @@ static void settle_back(table_iter *it)
 static int keep_key(table_iter *it, fkv_slice *key)
 {
     it->base.status = FKV_OK;
-    if (!it->base.valid) return 1;
+    if (!it->base.entry) return 1;
     buf_set(&it->seek_key, *key);
     if (it->seek_key.failed) {
-        it->base.valid = 0;
+        it->base.entry = NULL;
         it->base.status = FKV_RAISE(FKV_NOMEM);
         return 0;
     }
@@ -231,7 +290,7 @@ static void table_last(iter *base)
     table_iter *it = (table_iter *)base;
 
     base->status = FKV_OK;
-    base->valid = 0;
+    base->entry = NULL;
     if (it->t->index.count == 0 || !open_block(it, it->t->index.count - 1)) return;
     block_cursor_last(&it->cursor);
     settle_back(it);
@@ -241,24 +300,18 @@ static void table_next(iter *base)
 {
     table_iter *it = (table_iter *)base;
 
+    warm_next(it);
     block_cursor_next(&it->cursor);
-    if (it->cursor.valid) {
-        show(it);
-    } else {
-        settle_forward(it);
-    }
+    if (!it->cursor.valid) settle_forward(it);
 }
 
 static void table_prev(iter *base)
 {
     table_iter *it = (table_iter *)base;
 
+    warm_next(it);
     block_cursor_prev(&it->cursor);
-    if (it->cursor.valid) {
-        show(it);
-    } else {
-        settle_back(it);
-    }
+    if (!it->cursor.valid) settle_back(it);
 }
 
 static int iter_covers(iter *base, fkv_slice key, fkv_slice *from, fkv_slice *to)
@@ -270,6 +323,7 @@ static void table_iter_close(iter *base)
 {
     table_iter *it = (table_iter *)base;
 
+    drop_next(it);
     block_unref(it->block);
     block_cursor_release(&it->cursor);
     buf_release(&it->seek_key);

@@ -19,16 +19,18 @@ static fkv_status check_entry(walk *w, size_t i)
     const table *t = w->t;
     const block_cursor *c = &w->cursor;
 
-    if (w->entries && slice_compare(buf_slice(&w->last), c->key) >= 0)
+    if (w->entries && slice_compare(buf_slice(&w->last), c->entry.row.key) >= 0)
         return bad_key(w, i, "keys out of order");
-    if (index_find(&t->index, c->key) != i) return bad_key(w, i, "a key that the index misses");
-    if (t->filter.size && !filter_may_hold(t->filter, hash64(c->key.data, c->key.size, 0)))
+    if (index_find(&t->index, c->entry.row.key) != i)
+        return bad_key(w, i, "a key that the index misses");
+    if (t->filter.size &&
+        !filter_may_hold(t->filter, hash64(c->entry.row.key.data, c->entry.row.key.size, 0)))
         return bad_key(w, i, "a key that the filter denies");
-    buf_set(&w->last, c->key);
+    buf_set(&w->last, c->entry.row.key);
     w->entries++;
-    w->deletions += c->entry.kind == ENTRY_DELETE;
-    w->expiring += c->entry.kind == ENTRY_PUT_EXPIRES;
-    w->raw_bytes += c->key.size + c->entry.value.size;
+    w->deletions += c->entry.row.kind == ENTRY_DELETE;
+    w->expiring += c->entry.row.kind == ENTRY_PUT_EXPIRES;
+    w->raw_bytes += c->entry.row.key.size + c->entry.row.value.size;
     return buf_status(&w->last);
 }
 

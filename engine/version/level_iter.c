@@ -17,7 +17,7 @@ typedef struct level_iter {
 
 static void fail(level_iter *it, fkv_status rc)
 {
-    it->base.valid = 0;
+    it->base.entry = NULL;
     it->base.status = rc;
 }
 
@@ -40,26 +40,12 @@ static int open_file(level_iter *it, size_t at)
     return 1;
 }
 
-static void take_entry(level_iter *it)
-{
-    const iter *in = it->inner;
-
-    it->base.key = in->key;
-    it->base.value = in->value;
-    it->base.expires_ms = in->expires_ms;
-    it->base.kind = in->kind;
-    it->base.valid = 1;
-}
-
 /* inner has been moved forward: if it fell off its file, go on in the next ones. */
 static void settle_forward(level_iter *it)
 {
-    it->base.valid = 0;
     for (;;) {
-        if (it->inner->valid) {
-            take_entry(it);
-            return;
-        }
+        it->base.entry = it->inner->entry;
+        if (it->base.entry) return;
         if (it->inner->status) {
             fail(it, it->inner->status);
             return;
@@ -71,12 +57,9 @@ static void settle_forward(level_iter *it)
 
 static void settle_back(level_iter *it)
 {
-    it->base.valid = 0;
     for (;;) {
-        if (it->inner->valid) {
-            take_entry(it);
-            return;
-        }
+        it->base.entry = it->inner->entry;
+        if (it->base.entry) return;
         if (it->inner->status) {
             fail(it, it->inner->status);
             return;
@@ -91,7 +74,7 @@ static void level_seek(iter *base, fkv_slice key)
     level_iter *it = (level_iter *)base;
     size_t at = level_find(&it->files, key);
 
-    base->valid = 0;
+    base->entry = NULL;
     base->status = FKV_OK;
     if (at == it->files.count || !open_file(it, at)) return;
     it->inner->ops->seek(it->inner, key);
@@ -103,7 +86,7 @@ static void level_seek_before(iter *base, fkv_slice key)
     level_iter *it = (level_iter *)base;
     size_t at = level_find(&it->files, key);
 
-    base->valid = 0;
+    base->entry = NULL;
     base->status = FKV_OK;
     if (it->files.count == 0) return;
     if (at == it->files.count) at--;
@@ -116,7 +99,7 @@ static void level_first(iter *base)
 {
     level_iter *it = (level_iter *)base;
 
-    base->valid = 0;
+    base->entry = NULL;
     base->status = FKV_OK;
     if (it->files.count == 0 || !open_file(it, 0)) return;
     it->inner->ops->first(it->inner);
@@ -127,7 +110,7 @@ static void level_last(iter *base)
 {
     level_iter *it = (level_iter *)base;
 
-    base->valid = 0;
+    base->entry = NULL;
     base->status = FKV_OK;
     if (it->files.count == 0 || !open_file(it, it->files.count - 1)) return;
     it->inner->ops->last(it->inner);
@@ -139,11 +122,7 @@ static void level_next(iter *base)
     level_iter *it = (level_iter *)base;
 
     it->inner->ops->next(it->inner);
-    if (it->inner->valid) {
-        take_entry(it);
-    } else {
-        settle_forward(it);
-    }
+    settle_forward(it);
 }
 
 static void level_prev(iter *base)
@@ -151,11 +130,7 @@ static void level_prev(iter *base)
     level_iter *it = (level_iter *)base;
 
     it->inner->ops->prev(it->inner);
-    if (it->inner->valid) {
-        take_entry(it);
-    } else {
-        settle_back(it);
-    }
+    settle_back(it);
 }
 
 static int level_covers(iter *base, fkv_slice key, fkv_slice *from, fkv_slice *to)

@@ -123,9 +123,9 @@ static inline size_t model_find(const model *m, fkv_slice key)
 
 static inline int same_row(const iter *it, const row *r)
 {
-    return it->kind == r->kind && slice_equal(it->key, r->key) &&
-           slice_equal(it->value, r->value) &&
-           (r->kind != ENTRY_PUT_EXPIRES || it->expires_ms == r->expires_ms);
+    return it->entry->kind == r->kind && slice_equal(it->entry->key, r->key) &&
+           slice_equal(it->entry->value, r->value) &&
+           (r->kind != ENTRY_PUT_EXPIRES || it->entry->expires_ms == r->expires_ms);
 }
 
 /* -- the fixture ----------------------------------------------------------------------------- */
@@ -199,12 +199,12 @@ static inline fkv_status walk_compare(table *t, const model *m, int once, uint64
     fkv_status rc = table_iter_new(t, once, &it);
 
     if (rc) return rc;
-    for (it->ops->first(it); it->valid; it->ops->next(it), i++)
+    for (it->ops->first(it); it->entry; it->ops->next(it), i++)
         *wrong += i >= m->count || !same_row(it, &m->rows[i]);
     rc = it->status;
     if (!rc) *wrong += i != m->count;
     if (!rc) {
-        for (it->ops->last(it), i = m->count; it->valid; it->ops->prev(it), i--) {
+        for (it->ops->last(it), i = m->count; it->entry; it->ops->prev(it), i--) {
             *wrong += i == 0 || !same_row(it, &m->rows[i - 1]);
             if (i == 0) break;
         }

@@ -82,27 +82,27 @@ static void one_shape_in_order(int shape)
     REQUIRE_OK(memtree_iter_new(&m->tree, &now, &it));
     it->ops->first(it);
     for (size_t i = 0; i < unique; i++, it->ops->next(it)) {
-        REQUIRE(it->valid && slice_equal(it->key, fkv_slice_of(rows[i].key, rows[i].size)));
-        CHECK(memcmp(it->value.data, &rows[i].version, 4) == 0);
+        REQUIRE(it->entry && slice_equal(it->entry->key, fkv_slice_of(rows[i].key, rows[i].size)));
+        CHECK(memcmp(it->entry->value.data, &rows[i].version, 4) == 0);
     }
-    CHECK(!it->valid);
+    CHECK(!it->entry);
     it->ops->last(it);
     for (size_t i = unique; i-- > 0; it->ops->prev(it))
-        REQUIRE(it->valid && slice_equal(it->key, fkv_slice_of(rows[i].key, rows[i].size)));
-    CHECK(!it->valid);
+        REQUIRE(it->entry && slice_equal(it->entry->key, fkv_slice_of(rows[i].key, rows[i].size)));
+    CHECK(!it->entry);
     for (size_t round = 0; round < 2000; round++) {
         size_t i = check_below(unique);
         fkv_slice key = fkv_slice_of(rows[i].key, rows[i].size);
         CHECK(memtree_get(&m->tree, key, &now) != NULL);
         it->ops->seek(it, key);
-        CHECK(it->valid && slice_equal(it->key, key));
+        CHECK(it->entry && slice_equal(it->entry->key, key));
         it->ops->seek_before(it, key);
-        CHECK(it->valid == (i > 0));
-        if (i > 0 && it->valid)
-            CHECK(slice_equal(it->key, fkv_slice_of(rows[i - 1].key, rows[i - 1].size)));
+        CHECK((it->entry != NULL) == (i > 0));
+        if (i > 0 && it->entry)
+            CHECK(slice_equal(it->entry->key, fkv_slice_of(rows[i - 1].key, rows[i - 1].size)));
         rows[i].key[rows[i].size] = 0; /* the key with a zero byte more lies just behind */
         it->ops->seek(it, fkv_slice_of(rows[i].key, rows[i].size + 1));
-        if (shape != 0) CHECK(it->valid == (i + 1 < unique));
+        if (shape != 0) CHECK((it->entry != NULL) == (i + 1 < unique));
     }
     iter_close(it);
     memtable_unref(m);
@@ -154,11 +154,11 @@ static void a_range_hides_older_keys_only(void)
     CHECK(memtree_covered(&m->tree, text("c"), &v, &from, &to) == 0);
     REQUIRE_OK(memtree_iter_new(&m->tree, &v, &it));
     it->ops->first(it);
-    CHECK(it->valid && it->kind == ENTRY_PUT);
+    CHECK(it->entry && it->entry->kind == ENTRY_PUT);
     it->ops->next(it);
-    CHECK(it->valid && it->kind == ENTRY_DELETE);
+    CHECK(it->entry && it->entry->kind == ENTRY_DELETE);
     it->ops->next(it);
-    CHECK(it->valid && it->kind == ENTRY_PUT && slice_equal(it->key, text("b2")));
+    CHECK(it->entry && it->entry->kind == ENTRY_PUT && slice_equal(it->entry->key, text("b2")));
     mem_view old = memtable_view(m, 2);
     CHECK(memtree_covered(&m->tree, text("b"), &old, &from, &to) == 0);
     iter_close(it);
@@ -258,9 +258,9 @@ static void *reader_thread(void *arg)
         uint64_t count = 0;
         if (memtree_iter_new(&shared->tree, &v, &it)) continue;
         if (rounds % 2) {
-            for (it->ops->first(it); it->valid; it->ops->next(it)) count++;
+            for (it->ops->first(it); it->entry; it->ops->next(it)) count++;
         } else {
-            for (it->ops->last(it); it->valid; it->ops->prev(it)) count++;
+            for (it->ops->last(it); it->entry; it->ops->prev(it)) count++;
         }
         if (count != seq) atomic_fetch_add(&reader_errors, 1);
         for (uint64_t i = 0; i < 50 && seq; i++) {

@@ -30,7 +30,7 @@ static void check_seeks(table *t, const model *m, int count, int once)
     REQUIRE_OK(table_iter_new(t, once, &it));
     for (int n = 0; n < count; n++) {
         /* Seeking the iterator's own key must work although the seek overwrites it. */
-        fkv_slice key = it->valid && check_below(3) == 0 ? it->key
+        fkv_slice key = it->entry && check_below(3) == 0 ? it->entry->key
                                                          : random_probe(m, room, sizeof room);
         size_t i = model_find(m, key);
         if (check_below(2)) {
@@ -39,8 +39,8 @@ static void check_seeks(table *t, const model *m, int count, int once)
             it->ops->seek_before(it, key);
             i--; /* -1 wraps to an index no model has */
         }
-        CHECK(it->valid == (i < m->count));
-        for (uint64_t steps = check_below(40); it->valid && i < m->count && steps > 0; steps--) {
+        CHECK((it->entry != NULL) == (i < m->count));
+        for (uint64_t steps = check_below(40); it->entry && i < m->count && steps > 0; steps--) {
             CHECK(same_row(it, &m->rows[i]));
             if (check_below(3) < (uint64_t)(n & 1) + 1) {
                 it->ops->next(it);
@@ -49,9 +49,9 @@ static void check_seeks(table *t, const model *m, int count, int once)
                 it->ops->prev(it);
                 i--;
             }
-            CHECK(it->valid == (i < m->count));
+            CHECK((it->entry != NULL) == (i < m->count));
         }
-        CHECK(!it->valid || (i < m->count && same_row(it, &m->rows[i])));
+        CHECK(!it->entry || (i < m->count && same_row(it, &m->rows[i])));
         CHECK_STATUS(it->status, FKV_OK);
     }
     iter_close(it);
@@ -373,10 +373,10 @@ static void time_reads(table *t, const char *what, int rounds)
     REQUIRE_OK(table_iter_new(t, 0, &it));
     a = now_ns();
     for (int i = 0; i < rounds; i++)
-        for (it->ops->first(it); it->valid; it->ops->next(it)) rows++;
+        for (it->ops->first(it); it->entry; it->ops->next(it)) rows++;
     b = now_ns();
     for (int i = 0; i < rounds; i++)
-        for (it->ops->last(it); it->valid; it->ops->prev(it)) rows++;
+        for (it->ops->last(it); it->entry; it->ops->prev(it)) rows++;
     c = now_ns();
     CHECK(rows == (uint64_t)rounds * 2 * TIMED);
     for (int i = 0; i < TIMED; i++) {
@@ -389,7 +389,7 @@ static void time_reads(table *t, const char *what, int rounds)
     for (int i = 0; i < TIMED; i++) {
         timed_key(check_below(TIMED), key);
         it->ops->seek(it, fkv_slice_of(key, 20));
-        found += it->valid;
+        found += it->entry != NULL;
     }
     e = now_ns();
     CHECK(found == 2 * TIMED);
@@ -421,12 +421,12 @@ static void time_cached(table *t)
     a = now_ns();
     for (int i = 0; i < ROUNDS; i++) {
         it->ops->seek(it, fkv_slice_of(low, 20));
-        for (int j = 0; j < SPAN && it->valid; j++, rows++) it->ops->next(it);
+        for (int j = 0; j < SPAN && it->entry; j++, rows++) it->ops->next(it);
     }
     b = now_ns();
     for (int i = 0; i < ROUNDS; i++) {
         it->ops->seek(it, fkv_slice_of(high, 20));
-        for (int j = 0; j < SPAN && it->valid; j++, rows++) it->ops->prev(it);
+        for (int j = 0; j < SPAN && it->entry; j++, rows++) it->ops->prev(it);
     }
     c = now_ns();
     CHECK(rows == 2 * (uint64_t)SPAN * ROUNDS);

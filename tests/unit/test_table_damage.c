@@ -268,7 +268,7 @@ static void walk_at_will(table *t)
         } else {
             it->ops->seek_before(it, key);
         }
-        for (int steps = 0; it->valid && steps < 20; steps++) {
+        for (int steps = 0; it->entry && steps < 20; steps++) {
             if (check_below(2)) {
                 it->ops->next(it);
             } else {
@@ -290,15 +290,17 @@ static void check_consistent(table *t, uint64_t entries)
     uint64_t up = 0, down = 0;
 
     REQUIRE_OK(table_iter_new(t, 0, &it));
-    for (it->ops->first(it); it->valid; it->ops->next(it)) {
+    for (it->ops->first(it); it->entry; it->ops->next(it)) {
         table_value v;
         up++;
-        CHECK_STATUS(table_get(t, it->key, hash64(it->key.data, it->key.size, 0), &v), FKV_OK);
-        CHECK(slice_equal(v.value, it->value) && v.kind == it->kind);
+        CHECK_STATUS(
+            table_get(t, it->entry->key, hash64(it->entry->key.data, it->entry->key.size, 0), &v),
+            FKV_OK);
+        CHECK(slice_equal(v.value, it->entry->value) && v.kind == it->entry->kind);
         table_value_release(&v);
     }
     CHECK_STATUS(it->status, FKV_OK);
-    for (it->ops->last(it); it->valid; it->ops->prev(it)) down++;
+    for (it->ops->last(it); it->entry; it->ops->prev(it)) down++;
     CHECK_STATUS(it->status, FKV_OK);
     CHECK(up == entries && down == entries);
     iter_close(it);
