@@ -109,16 +109,20 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     needed_from(s, drop, &m.log_lsn, &m.last_seq);
     e = segment_of(s, m.log_lsn);
     m.log_number = e ? e->number : m.next_number;
-    m.log_required = e != NULL;
+    m.log_tail = e ? s->logs[s->log_count - 1].number : 0;
     m.clean_lsn = clean_lsn;
     if (now > m.clock_ms) m.clock_ms = now;
     s->env->mutex_unlock(s->env, s->mu);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);
-    if (!rc) {
-        m.next_number = s->man.next_number; /* these two moved on meanwhile */
-        m.next_space = s->man.next_space;
-        s->man = m;
+    if (!rc) { /* not the whole struct: others read or move on the rest meanwhile */
+        s->man.edit = m.edit;
+        s->man.last_seq = m.last_seq;
+        s->man.log_number = m.log_number;
+        s->man.log_tail = m.log_tail;
+        s->man.log_lsn = m.log_lsn;
+        s->man.clean_lsn = m.clean_lsn;
+        s->man.clock_ms = m.clock_ms;
         atomic_store(&s->clock_floor, m.clock_ms);
     }
     s->env->mutex_unlock(s->env, s->mu);

@@ -60,7 +60,6 @@ fkv_status store_start_log(fkv_store *s)
 
 fkv_status store_ensure_log(fkv_store *s)
 {
-    uint64_t required;
     int maybe_new;
     fkv_status rc = store_check_writable(s);
 
@@ -75,10 +74,8 @@ fkv_status store_ensure_log(fkv_store *s)
     rc = store_start_log(s);
     if (rc) return rc;
     s->env->mutex_lock(s->env, s->mu);
-    required = s->man.log_required && s->man.clean_lsn == UINT64_MAX;
-    if (!required) store_begin_install(s);
+    store_begin_install(s);
     s->env->mutex_unlock(s->env, s->mu);
-    if (required) return FKV_OK;
     superversion *now = store_current(s);
     rc = store_save_manifest(s, now->tables, NULL, UINT64_MAX, &maybe_new);
     superversion_unref(now);

@@ -18,6 +18,10 @@
 **     it was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not,
 **     losing the last commits is allowed and an unacknowledged one would be wrong: aborted.
 ** The decision is written at once, into a new segment, lest a later open decide otherwise.
+**
+** What is missing at the end. The manifest names the last segment there was when it was written: at
+** the first write of an open and with every flush. If that one is gone or has no header, the store
+** is damaged. A segment begun since then and lost before the next flush ended is not noticed.
 */
 #include <stdlib.h>
 
@@ -46,6 +50,8 @@ typedef struct replay {
     uint64_t position; /* LSN where the log ends so far */
     uint64_t durable;  /* highest claim seen */
     size_t cut_from;   /* segments from this index on are dropped */
+    size_t log_count;  /* segments not retired */
+    wal_type decision; /* on `pending`; 0: nothing is in doubt */
 } replay;
 
 static fkv_status note_file(void *arg, const char *name)
@@ -247,6 +253,9 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
             if (i + 1 < count)
                 return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is empty but has a successor",
                                   (unsigned long long)info->number);
+            if (info->number <= s->man.log_tail)
+                return FKV_RAISEF(FKV_CORRUPT, "log segment %llu has no header (offset 0)",
+                                  (unsigned long long)info->number);
             return FKV_OK;
         }
         if (i > 0 && info->previous != wal_reader_info(readers[i - 1])->number)
@@ -270,7 +279,6 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
 /* Remove the segments behind a cut, durably, before a new one takes their place in the chain. */
 static fkv_status remove_cut(fkv_store *s, const uint64_t *numbers, size_t from, size_t count)
 {
-    if (from == count || s->options.read_only) return FKV_OK;
     for (size_t i = count; i-- > from;) { /* last first: never a gap */
         char name[FILENAME_BYTES_MAX];
         fkv_status rc;
@@ -281,35 +289,57 @@ static fkv_status remove_cut(fkv_store *s, const uint64_t *numbers, size_t from,
     return s->env->dir_sync(s->env, s->dir);
 }
 
-/* Decide a PREPARE without a mark, and write the decision down. */
+/* Decide a PREPARE without a mark. */
 static fkv_status resolve_in_doubt(replay *r)
 {
-    fkv_store *s = r->s;
     uint8_t boot[16];
-    uint64_t ref = r->pending.lsn, synced;
-    int commit;
+
+    r->s->env->boot_id(r->s->env, boot);
+    r->decision = WAL_ABORT;
+    if ((r->pending.flags & WAL_FLAG_SYNC) == 0 || memcmp(boot, r->pending_boot, sizeof boot) == 0)
+        return FKV_OK;
+    r->decision = WAL_COMMIT;
+    return apply(r, &r->pending);
+}
+
+static fkv_status save_tail(fkv_store *s)
+{
+    int maybe_new;
+    return store_save_manifest(s, s->current->tables, NULL, UINT64_MAX, &maybe_new);
+}
+
+/* Make what was decided true on disk as well. The manifest stops naming what is cut off before it
+** goes, and what is cut off goes before a new segment takes its place in the chain. */
+static fkv_status write_down(replay *r, const found_files *files)
+{
+    fkv_store *s = r->s;
+    uint64_t synced;
+    int cut = r->cut_from < r->log_count;
     fkv_status rc = FKV_OK;
 
-    s->env->boot_id(s->env, boot);
-    commit = (r->pending.flags & WAL_FLAG_SYNC) != 0 &&
-             memcmp(boot, r->pending_boot, sizeof boot) != 0;
-    if (commit) rc = apply(r, &r->pending);
-    if (rc || s->options.read_only) return rc;
-    s->log_end = r->position;
+    if (s->options.read_only) return FKV_OK;
+    if (cut && s->man.log_tail) rc = save_tail(s);
+    if (!rc && cut)
+        rc = remove_cut(s, files->logs + (files->log_count - r->log_count), r->cut_from,
+                        r->log_count);
+    if (rc || !r->decision) return rc;
     rc = store_sync_log(s);
     if (!rc) rc = store_start_log(s);
-    if (!rc) rc = wal_segment_mark(s->log, commit ? WAL_COMMIT : WAL_ABORT, ref, s->log_end);
+    if (!rc) rc = wal_segment_mark(s->log, r->decision, r->pending.lsn, s->log_end);
     if (!rc) rc = wal_segment_sync(s->log, &synced);
-    return rc;
+    return rc ? rc : save_tail(s);
 }
 
 static fkv_status check_end(const replay *r, const uint64_t *numbers, size_t count)
 {
     const manifest *m = &r->s->man;
 
-    if (m->log_required && (count == 0 || numbers[0] != m->log_number))
+    if (m->log_tail && (count == 0 || numbers[0] != m->log_number))
         return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
                           (unsigned long long)m->log_number);
+    if (count && numbers[count - 1] < m->log_tail)
+        return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
+                          (unsigned long long)m->log_tail);
     if (m->clean_lsn != UINT64_MAX && r->position != m->clean_lsn) {
         char name[FILENAME_BYTES_MAX];
         filename_wal(count ? numbers[count - 1] : m->log_number, name);
@@ -340,8 +370,8 @@ static fkv_status replay_log(replay *r, const found_files *files)
     if (!rc) rc = check_end(r, numbers, count);
     for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)
         rc = store_add_log(s, numbers[i], wal_reader_info(readers[i])->start_lsn, NULL);
-    if (!rc) rc = remove_cut(s, numbers, r->cut_from, count);
     s->log_end = r->position;
+    r->log_count = count;
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
     alloc_free(readers);
@@ -372,6 +402,7 @@ fkv_status store_recover(fkv_store *s)
         atomic_store(&s->visible_seq, s->last_seq);
         store_note_shape(s, r.tables);
         atomic_store(&s->sealed_memtables, (uint32_t)r.sealed_count);
+        rc = write_down(&r, &files);
     }
 done:
     memtable_unref(r.active);

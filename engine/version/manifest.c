@@ -99,7 +99,7 @@ static void encode(buf *out, const manifest *m, const version *v)
     buf_append_u64(out, m->next_space);
     buf_append_u64(out, m->last_seq);
     buf_append_u64(out, m->log_number);
-    buf_append_u64(out, m->log_required);
+    buf_append_u64(out, m->log_tail);
     buf_append_u64(out, m->log_lsn);
     buf_append_u64(out, m->clean_lsn);
     buf_append_u64(out, (uint64_t)m->clock_ms);
@@ -155,7 +155,7 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     m->next_space = (uint32_t)get_u64(p + 32);
     m->last_seq = get_u64(p + 40);
     m->log_number = get_u64(p + 48);
-    m->log_required = get_u64(p + 56);
+    m->log_tail = get_u64(p + 56);
     m->log_lsn = get_u64(p + 64);
     m->clean_lsn = get_u64(p + 72);
     m->clock_ms = (int64_t)get_u64(p + 80);

@@ -81,6 +81,7 @@ static fkv_status one_commit(run *r, fkv_txn *t)
     model next = r->after[r->acknowledged];
     fkv_status rc = fkv_txn_begin(t, 0);
     uint64_t mark = 0;
+    int synced;
 
     if (!rc) rc = write_rows(r, t, &next);
     if (!rc && check_below(4) == 0) {
@@ -103,6 +104,8 @@ static fkv_status one_commit(run *r, fkv_txn *t)
     }
     r->attempted = r->acknowledged + 1;
     r->after[r->attempted] = next;
+    /* A transaction without writes syncs nothing: it has nothing to lose. */
+    synced = durability == FKV_SYNC && fkv_txn_writes(t) > 0;
     if (!rc) rc = fkv_txn_prepare(t, durability);
     if (rc) {
         fkv_txn_rollback(t);
@@ -110,7 +113,7 @@ static fkv_status one_commit(run *r, fkv_txn *t)
     }
     fkv_txn_commit(t);
     r->acknowledged = r->attempted;
-    if (durability == FKV_SYNC) r->durable = r->acknowledged;
+    if (synced) r->durable = r->acknowledged;
     return FKV_OK;
 }
 

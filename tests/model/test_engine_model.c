@@ -2,6 +2,7 @@
 ** The engine against a plain array: random transactions with marks, rollbacks, range deletions,
 ** spills, flushes, compactions, reopens and power cuts, under random options; after every few steps
 ** gets, scans both ways, seeks and old snapshots must agree with the model.
+** test-modes: release asan tsan
 */
 #include "base/slice.h"
 #include "check.h"

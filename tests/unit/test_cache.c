@@ -1,4 +1,5 @@
-/* The block cache: what is found is what was put, the capacity holds, pins survive eviction. */
+/* The block cache: what is found is what was put, the capacity holds, pins survive eviction.
+** test-modes: release asan tsan */
 #include "base/alloc.h"
 #include "base/coding.h"
 #include "check.h"

@@ -1,4 +1,5 @@
-/* The memory index against a sorted array: order, versions, views, ranges, space, readers. */
+/* The memory index against a sorted array: order, versions, views, ranges, space, readers.
+** test-modes: release asan tsan */
 #include <pthread.h>
 
 #include "check.h"
