@@ -145,6 +145,7 @@ int conn_open(conn *c, const kv_options *o, int create, char **error)
     fo.create = create;
     fo.read_only = sqlite3_db_readonly(c->owner->db, c->schema) == 1;
     st = c->path ? fkv_open(c->path, &fo, &c->store) : fkv_open_memory(&fo, &c->store);
+    c->missing = st == FKV_NOTFOUND;
     if (st == FKV_NOTFOUND) {
         *error = sqlite3_mprintf(
             "fastkv: the store \"%s\" that belongs to this database is missing", c->label);

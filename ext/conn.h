@@ -38,8 +38,9 @@ struct conn {
     char *label; /* how messages name the store */
     fkv_store *store;
     fkv_txn *txn;
-    unsigned refs;  /* connected tables */
-    uint8_t hosted; /* the store lies beside the schema's file, not where path= says */
+    unsigned refs;   /* connected tables */
+    uint8_t missing; /* the last conn_open found no store there */
+    uint8_t hosted;  /* the store lies beside the schema's file, not where path= says */
 
     /* transaction */
     uint8_t in_txn;      /* between begin and commit or rollback */
@@ -77,7 +78,7 @@ void conn_free_all(registry *owner);
 /* Make sure that the store is open. SQLITE_OK, or an error with *error set (sqlite3_malloc'ed). */
 int conn_open(conn *c, const kv_options *o, int create, char **error);
 
-/* Replace a store in memory by a new one. REQUIRES: in memory, no transaction, no cursor. */
+/* Close the store, to open one anew. REQUIRES: no transaction, no cursor. */
 void conn_forget(conn *c);
 
 /* -- transactions: called once per table, so each is idempotent ------------------------------- */

@@ -10,6 +10,9 @@
 ** open transaction's own writes: that pin ends with the transaction, while SQLite may go on asking
 ** this cursor for columns. Such a value is copied.
 **
+** A query for distinct rows may need only the first of each group (plan.c, "Distinct"): after a few
+** steps inside a group the walk seeks to the next.
+**
 ** SQLite opens and closes a cursor for every execution of a statement: closed ones are kept by the
 ** conn, with their memory.
 */
@@ -25,6 +28,7 @@
 SQLITE_EXTENSION_INIT3
 
 #define IDLE_MAX 8
+#define DISTINCT_STEPS 4
 
 struct kv_cursor {
     sqlite3_vtab_cursor base;
@@ -36,6 +40,7 @@ struct kv_cursor {
     uint8_t descending;
     uint8_t walking; /* on a row of walk, not of got */
     uint8_t row_open;
+    int distinct; /* of rows that agree in so many leading key columns one is enough; 0 = none */
     key_ranges ranges;
     size_t left; /* ranges not yet begun */
     fkv_cursor *walk;
@@ -43,6 +48,7 @@ struct kv_cursor {
     fkv_value got;
     buf copy;    /* of a value that got could not keep */
     buf scratch; /* unescaped key text */
+    buf prefix;  /* the distinct columns of the row before */
     fkv_slice key, value;
     row_reader row;
 };
@@ -68,6 +74,7 @@ static void cursor_free(kv_cursor *c)
     key_ranges_release(&c->ranges);
     buf_release(&c->copy);
     buf_release(&c->scratch);
+    buf_release(&c->prefix);
     alloc_free(c);
 }
 
@@ -212,19 +219,56 @@ static int begin_ranges(kv_cursor *c)
     return SQLITE_OK;
 }
 
+static void step(kv_cursor *c)
+{
+    if (c->descending) {
+        fkv_cursor_prev(c->walk);
+    } else {
+        fkv_cursor_next(c->walk);
+    }
+}
+
+static int has_prefix(const kv_cursor *c)
+{
+    fkv_slice key = fkv_cursor_key(c->walk);
+
+    return key.size >= c->prefix.size && memcmp(key.data, c->prefix.data, c->prefix.size) == 0;
+}
+
+/* Leave the rows that agree with this one in the distinct columns. A few steps first: a seek is
+** worth it only where there are many. */
+static fkv_status step_distinct(kv_cursor *c)
+{
+    fkv_slice rest = fkv_slice_of(c->key.data + SPACE_BYTES, c->key.size - SPACE_BYTES);
+
+    for (int i = 0; i < c->distinct; i++) {
+        if (keycode_skip(&rest, 0)) return FKV_OK; /* damaged: xColumn says so */
+    }
+    buf_set(&c->prefix, fkv_slice_of(c->key.data, (size_t)(rest.data - c->key.data)));
+    if (buf_status(&c->prefix)) return FKV_NOMEM;
+    for (int steps = 0;; steps++) {
+        step(c);
+        if (!fkv_cursor_valid(c->walk) || !has_prefix(c)) return FKV_OK;
+        if (steps == DISTINCT_STEPS && !c->descending) break;
+    }
+    keycode_successor(&c->prefix, 0);
+    fkv_cursor_seek(c->walk, buf_slice(&c->prefix));
+    return FKV_OK;
+}
+
 int cursor_next(sqlite3_vtab_cursor *cursor)
 {
     kv_cursor *c = cursor_of(cursor);
 
     if (c->walking) {
-        fkv_status st;
+        fkv_status st = FKV_OK;
         int found;
-        if (c->descending) {
-            fkv_cursor_prev(c->walk);
+        if (c->distinct && c->key.size > SPACE_BYTES) {
+            st = step_distinct(c);
         } else {
-            fkv_cursor_next(c->walk);
+            step(c);
         }
-        st = look(c, &found);
+        if (st == FKV_OK) st = look(c, &found);
         if (st) return engine_error(c, st);
         if (found) return SQLITE_OK;
     } else {
@@ -306,6 +350,7 @@ int cursor_filter(sqlite3_vtab_cursor *cursor, int plan, const char *terms, int 
     }
     if (rc) return rc;
     c->descending = (plan & PLAN_DESCENDING) != 0;
+    c->distinct = plan >> PLAN_DISTINCT_SHIFT;
     c->left = c->ranges.count;
     rc = begin_ranges(c);
     while (rc == SQLITE_OK && !c->eof && offset-- > 0) rc = cursor_next(cursor);

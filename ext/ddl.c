@@ -163,12 +163,29 @@ static void leave(kv_table *t, int began, uint64_t mark)
     }
 }
 
+/* Open the store, or make it. One that other tables of this database have their rows in is not made
+** anew when it is missing: only one of the two could ever be there. */
+static int open_or_make(kv_table *t, char **error)
+{
+    int known = 0;
+    int rc = conn_open(t->conn, &t->schema.options, 0, error);
+
+    if (rc == SQLITE_OK || !t->conn->missing) return rc;
+    if (!is_window(t)) {
+        int failed = meta_names_store(t->owner->db, t->schema_name, NULL, &known);
+        if (failed || known) return failed ? failed : rc;
+    }
+    sqlite3_free(*error);
+    *error = NULL;
+    return conn_open(t->conn, &t->schema.options, 1, error);
+}
+
 int ddl_create(kv_table *t, char **error)
 {
     table_meta m = {0};
     uint64_t mark = 0;
     int began = 0;
-    int rc = conn_open(t->conn, &t->schema.options, 1, error);
+    int rc = open_or_make(t, error);
 
     if (rc == SQLITE_OK && !is_window(t)) rc = check_owner(t, error);
     if (rc) return rc;
@@ -195,8 +212,7 @@ static int find_rows(kv_table *t, int *out)
     if (is_window(t) || t->broken) return SQLITE_OK;
     rc = kv_table_ready(t);
     if (rc == SQLITE_OK) *out = 1;
-    /* Missing, or (the store is open) not ours. */
-    if (rc == SQLITE_CANTOPEN || (rc && t->conn->store)) return SQLITE_OK;
+    if (rc && (t->conn->missing || t->wrong)) return SQLITE_OK; /* gone, or not ours */
     return rc;
 }
 

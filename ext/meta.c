@@ -162,13 +162,14 @@ int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *
         error);
 }
 
-/* Has this one shadow table the uuid? A table of that name that is not ours has no such row. */
+/* Has this one shadow table the uuid (NULL: any)? A table of that name that is not ours has no such
+** row. */
 static int names_store(sqlite3 *db, const char *schema, const char *shadow, const char *uuid)
 {
     sqlite3_stmt *s = NULL;
     int found = 0;
-    char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" WHERE k = 'uuid' AND v = %Q", schema,
-                                shadow, uuid);
+    char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" WHERE k = 'uuid' AND (%d OR v = %Q)",
+                                schema, shadow, uuid == NULL, uuid);
 
     if (sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK) {
         found = sqlite3_step(s) == SQLITE_ROW;
@@ -178,22 +179,22 @@ static int names_store(sqlite3 *db, const char *schema, const char *shadow, cons
     return found;
 }
 
-int meta_names_store(sqlite3 *db, const char *schema, const uint8_t uuid[16], int *out)
+int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *out)
 {
     sqlite3_stmt *s = NULL;
     char text[33];
     int rc;
     char *sql = sqlite3_mprintf("SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND "
-                                "name LIKE '%%\\_meta' ESCAPE '\\'",
+                                "name LIKE '%%\\_meta' ESCAPE '\\' AND rootpage > 0",
                                 schema);
 
     *out = 0;
     if (!sql) return SQLITE_NOMEM;
-    meta_uuid_text(uuid, text);
+    if (uuid) meta_uuid_text(uuid, text);
     rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
     while (rc == SQLITE_OK && !*out && sqlite3_step(s) == SQLITE_ROW) {
         const char *shadow = (const char *)sqlite3_column_text(s, 0);
-        *out = shadow && names_store(db, schema, shadow, text);
+        *out = shadow && names_store(db, schema, shadow, uuid ? text : NULL);
     }
     (void)sqlite3_finalize(s);
     sqlite3_free(sql);

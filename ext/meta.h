@@ -18,8 +18,8 @@ int meta_read(sqlite3 *db, const char *schema, const char *table, table_meta *ou
 int meta_drop(sqlite3 *db, const char *schema, const char *table, char **error);
 int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *to, char **error);
 
-/* Does some fastkv table of this schema belong to the store with this uuid? */
-int meta_names_store(sqlite3 *db, const char *schema, const uint8_t uuid[16], int *out);
+/* Does some fastkv table of this schema belong to the store with this uuid? NULL: to any store? */
+int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *out);
 
 /* 32 lower-case hexadecimal digits. */
 void meta_uuid_text(const uint8_t uuid[16], char out[33]);

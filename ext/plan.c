@@ -35,6 +35,11 @@
 ** its word. In a UTF-16 database text sorts by UTF-16 units: no order, and text ranges are
 ** approximate.
 **
+** Distinct. Where a query wants distinct rows only and uses no column but the first n of the key,
+** rows that agree in those are the same row to it, and all but one of them are left out: a query
+** for the sensors in a table of readings seeks from sensor to sensor. (sqlite3_vtab_distinct
+** permits it; that no other column is used makes it safe beside conditions we are not told of.)
+**
 ** Only one IN is used (as a list, through sqlite3_vtab_in), so that the number of ranges stays that
 ** of the list. OFFSET is used only when SQLite has nothing left to check or to sort. LIMIT is not:
 ** SQLite stops asking by itself.
@@ -254,6 +259,23 @@ static void take_offset(planner *p)
     take(p, offset, TERM_OFFSET, 0);
 }
 
+/* How many leading key columns hold all that a query for distinct rows looks at; 0 = all of them,
+** or the query is none. */
+static int distinct_columns(const planner *p)
+{
+    const kv_schema *s = &p->t->schema;
+    int columns = 0;
+
+    if (sqlite3_vtab_distinct(p->info) < 2 || p->info->colUsed >> 63) return 0;
+    for (int i = 0; i < 63; i++) {
+        int position = key_position(p, i);
+        if (!(p->info->colUsed >> i & 1)) continue;
+        if (position < 0) return 0;
+        if (position >= columns) columns = position + 1;
+    }
+    return columns < s->key_count ? columns : 0;
+}
+
 /* Rows in the table, roughly; asks the store once in a while. */
 static double table_rows(kv_table *t)
 {
@@ -330,6 +352,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
         info->idxNum &= ~PLAN_NARROW;
     }
     if (is_one_row(&p) && is_update(&p)) info->idxNum |= PLAN_NARROW;
+    info->idxNum |= distinct_columns(&p) << PLAN_DISTINCT_SHIFT;
     estimate(&p);
     info->idxStr = sqlite3_str_finish(p.text);
     info->needToFreeIdxStr = 1;

@@ -9,7 +9,9 @@ enum {
     PLAN_POINT = 1,       /* one equality on a one-column key, and nothing else */
     PLAN_DESCENDING = 2,  /* rows in falling key order */
     PLAN_APPROXIMATE = 4, /* the equality of PLAN_POINT is approximate */
-    PLAN_NARROW = 8       /* approximate terms are taken as exact: the order depends on it */
+    PLAN_NARROW = 8,      /* approximate terms are taken as exact: the order depends on it */
+    PLAN_DISTINCT_SHIFT =
+        8 /* from here on: how many leading key columns tell rows apart; 0 = all */
 };
 
 typedef enum term_op {

@@ -134,6 +134,11 @@ int kv_table_declare(kv_table *t, char **error)
         *error = sqlite3_mprintf("fastkv: %s", sqlite3_errmsg(t->owner->db));
     }
     if (rc == SQLITE_OK) rc = sqlite3_vtab_config(t->owner->db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
+    /* A table whose store lies beside its database reaches nothing that the database's own tables
+    ** do not: views and triggers may use it under trusted_schema=0, as they may use those. */
+    if (rc == SQLITE_OK && t->conn->hosted) {
+        rc = sqlite3_vtab_config(t->owner->db, SQLITE_VTAB_INNOCUOUS);
+    }
     return rc;
 }
 
@@ -161,12 +166,19 @@ int kv_table_ready(kv_table *t)
     char *error = NULL;
     int rc = SQLITE_OK;
 
-    if (t->ready) return SQLITE_OK;
+    if (t->ready && t->conn->store) return SQLITE_OK;
     if (t->broken) return errmap_say(&t->base, SQLITE_ERROR, "%s", t->broken);
     rc = conn_open(t->conn, &t->schema.options, 0, &error);
+    t->wrong = 0;
     if (rc == SQLITE_OK) {
         error = wrong_store(t);
-        if (error) rc = SQLITE_ERROR;
+        if (error) {
+            rc = SQLITE_ERROR;
+            t->wrong = 1;
+            if (t->conn->path && !t->conn->in_txn && t->conn->positioned == 0) {
+                conn_forget(t->conn); /* the right one may be put back meanwhile */
+            }
+        }
     }
     if (rc) {
         sqlite3_free(t->base.zErrMsg);

@@ -18,7 +18,8 @@ struct kv_table {
     kv_schema schema;
     uint8_t uuid[16];            /* of the store it belongs to */
     uint8_t prefix[SPACE_BYTES]; /* its keys begin with this */
-    uint8_t ready;               /* the store is open and the right one */
+    uint8_t ready;               /* the store was open and the right one */
+    uint8_t wrong;               /* it was open and another database's */
     uint8_t utf8;                /* text sorts by its UTF-8 bytes */
     uint8_t blob_like;           /* LIKE and GLOB match BLOBs in this SQLite */
     char *broken;                /* why it cannot be used; NULL = it can */

@@ -35,8 +35,8 @@ void store_poison(fkv_store *s)
 
 fkv_status store_check_writable(fkv_store *s)
 {
-    if (s->options.read_only)
-        return FKV_RAISEF(FKV_READONLY, "the store \"%s\" was opened read-only", s->path);
+    if (atomic_load(&s->read_only))
+        return FKV_RAISEF(FKV_READONLY, "the store \"%s\" is open for reading only", s->path);
     if (atomic_load(&s->poisoned))
         return FKV_RAISEF(
             FKV_IOERR_SYNC,
@@ -164,6 +164,15 @@ static void note_trouble(fkv_store *s, fkv_status rc)
     s->env->cond_wake_all(s->env, s->changed);
 }
 
+/* Something failed: try again in a while, whatever the other threads report meanwhile. mu held. */
+static void wait_to_retry(fkv_store *s)
+{
+    uint64_t until = s->env->now_us(s->env) + RETRY_US, now;
+
+    while (!s->stopping && (now = s->env->now_us(s->env)) < until)
+        s->env->cond_wait(s->env, s->changed, s->mu, until - now);
+}
+
 static void flusher_main(void *arg)
 {
     fkv_store *s = arg;
@@ -181,7 +190,7 @@ static void flusher_main(void *arg)
         rc = store_flush_one(s, &did);
         env->mutex_lock(env, s->mu);
         note_trouble(s, rc);
-        if (rc && !s->stopping) env->cond_wait(env, s->changed, s->mu, RETRY_US);
+        if (rc) wait_to_retry(s);
     }
     env->mutex_unlock(env, s->mu);
 }
@@ -233,9 +242,9 @@ static void compactor_main(void *arg)
             s->compact_idle = 1;
             env->cond_wake_all(env, s->changed);
         }
-        if (rc && !s->stopping) {
+        if (rc) {
             note_trouble(s, rc);
-            env->cond_wait(env, s->changed, s->mu, RETRY_US);
+            wait_to_retry(s);
         }
     }
     env->mutex_unlock(env, s->mu);

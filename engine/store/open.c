@@ -79,21 +79,43 @@ static fkv_status lock_store(fkv_store *s)
 {
     fkv_env *env = s->env;
     char text[64];
-    int n, flags = ENV_WRITE | ENV_CREATE, mode = ENV_LOCK_EXCLUSIVE;
-    fkv_status rc;
+    int n;
+    fkv_status rc = FKV_READONLY;
 
-    if (s->options.read_only) {
-        flags = ENV_READ;
-        mode = ENV_LOCK_SHARED;
+    if (!atomic_load(&s->read_only)) {
+        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_WRITE | ENV_CREATE, &s->lock);
+        if (rc == FKV_READONLY) atomic_store(&s->read_only, 1); /* we may look, then */
     }
-    rc = env->file_open(env, s->dir, FILENAME_LOCK, flags, &s->lock);
-    if (rc == FKV_NOTFOUND && s->options.read_only) return FKV_OK; /* a copy on read-only media */
+    if (atomic_load(&s->read_only)) {
+        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_READ, &s->lock);
+        if (rc == FKV_NOTFOUND) return FKV_OK; /* a copy on read-only media */
+    }
     if (rc) return rc;
-    rc = env->file_lock(env, s->lock, 0, mode);
+    rc = env->file_lock(env, s->lock, 0,
+                        atomic_load(&s->read_only) ? ENV_LOCK_SHARED : ENV_LOCK_EXCLUSIVE);
     if (rc == FKV_BUSY) return busy_error(s);
-    if (rc || s->options.read_only) return rc;
+    if (rc || atomic_load(&s->read_only)) return rc;
     n = snprintf(text, sizeof text, "process %-20llu\n", (unsigned long long)env->process_id(env));
     return env->file_write(env, s->lock, 0, text, (size_t)n);
+}
+
+/* The store is open for reading, and somebody wants to write. If that is not possible they read
+** as well, and their writes are refused. */
+static fkv_status make_writable(fkv_store *s)
+{
+    fkv_status rc;
+
+    s->env->file_close(s->env, s->lock); /* and with it the shared lock */
+    s->lock = NULL;
+    atomic_store(&s->read_only, 0);
+    rc = lock_store(s);
+    if (!rc && !atomic_load(&s->read_only)) rc = store_write_decisions(s);
+    if (!rc) return FKV_OK;
+    s->env->file_close(s->env, s->lock);
+    s->lock = NULL;
+    atomic_store(&s->read_only, 1);
+    fkv_ignore(lock_store(s)); /* the first error is the one to tell */
+    return rc;
 }
 
 static fkv_status init_fresh(fkv_store *s)
@@ -143,6 +165,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     s->env = env;
     s->dir = dir;
     s->options = *options;
+    atomic_init(&s->read_only, options->read_only != 0);
     s->path = alloc_bytes(n);
     rc = s->path ? settle_options(s) : FKV_RAISE(FKV_NOMEM);
     if (rc) goto done;
@@ -187,6 +210,8 @@ fkv_status fkv_open(const char *path, const fkv_options *options, fkv_store **ou
     for (s = open_stores; s; s = s->next_open) {
         if (s->env == env && s->identity.device == id.device && s->identity.inode == id.inode) {
             env->dir_close(env, dir);
+            if (!options->read_only && atomic_load(&s->read_only)) rc = make_writable(s);
+            if (rc) goto done;
             s->opens++;
             *out = s;
             goto done;

@@ -17,7 +17,8 @@
 **   - Another boot: a mark may have been written and lost. If the PREPARE was to be durable before
 **     it was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not,
 **     losing the last commits is allowed and an unacknowledged one would be wrong: aborted.
-** The decision is written at once, into a new segment, lest a later open decide otherwise.
+** The decision is written at once, into a new segment, lest a later open decide otherwise; where
+** the store is open for reading only, when it is first opened for writing.
 **
 ** What is missing at the end. The manifest names the last segment there was when it was written: at
 ** the first write of an open and with every flush. If that one is gone or has no header, the store
@@ -50,8 +51,6 @@ typedef struct replay {
     uint64_t position; /* LSN where the log ends so far */
     uint64_t durable;  /* highest claim seen */
     size_t cut_from;   /* segments from this index on are dropped */
-    size_t log_count;  /* segments not retired */
-    wal_type decision; /* on `pending`; 0: nothing is in doubt */
 } replay;
 
 static fkv_status note_file(void *arg, const char *name)
@@ -236,6 +235,15 @@ static fkv_status judge_hole(replay *r, wal_reader *const *readers, size_t from,
     return FKV_OK;
 }
 
+/* An error that names a segment as its file is named. */
+static fkv_status bad_segment(uint64_t number, const char *what)
+{
+    char name[FILENAME_BYTES_MAX];
+
+    filename_wal(number, name);
+    return FKV_RAISEF(FKV_CORRUPT, "%s: %s", name, what);
+}
+
 static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
 {
     fkv_store *s = r->s;
@@ -251,19 +259,16 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
         if (info->empty) { /* its creation was cut short: nothing can follow */
             r->cut_from = i;
             if (i + 1 < count)
-                return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is empty but has a successor",
-                                  (unsigned long long)info->number);
+                return bad_segment(info->number,
+                                   "this log is empty but has a successor (offset 0)");
             if (info->number <= s->man.log_tail)
-                return FKV_RAISEF(FKV_CORRUPT, "log segment %llu has no header (offset 0)",
-                                  (unsigned long long)info->number);
+                return bad_segment(info->number, "this log has no header (offset 0)");
             return FKV_OK;
         }
         if (i > 0 && info->previous != wal_reader_info(readers[i - 1])->number)
-            return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
-                              (unsigned long long)info->previous);
+            return bad_segment(info->previous, "this log of the store is missing");
         if (i == 0 && info->start_lsn > s->man.log_lsn)
-            return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
-                              (unsigned long long)info->previous);
+            return bad_segment(info->previous, "this log of the store is missing");
         if (i + 1 < count && !wal_reader_info(readers[i + 1])->empty)
             limit = wal_reader_info(readers[i + 1])->start_lsn;
         rc = one_segment(r, readers[i], limit, &whole);
@@ -276,29 +281,17 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
     return FKV_OK;
 }
 
-/* Remove the segments behind a cut, durably, before a new one takes their place in the chain. */
-static fkv_status remove_cut(fkv_store *s, const uint64_t *numbers, size_t from, size_t count)
-{
-    for (size_t i = count; i-- > from;) { /* last first: never a gap */
-        char name[FILENAME_BYTES_MAX];
-        fkv_status rc;
-        filename_wal(numbers[i], name);
-        rc = s->env->file_remove(s->env, s->dir, name);
-        if (rc && rc != FKV_NOTFOUND) return rc;
-    }
-    return s->env->dir_sync(s->env, s->dir);
-}
-
 /* Decide a PREPARE without a mark. */
 static fkv_status resolve_in_doubt(replay *r)
 {
     uint8_t boot[16];
 
     r->s->env->boot_id(r->s->env, boot);
-    r->decision = WAL_ABORT;
+    r->s->unwritten.ref = r->pending.lsn;
+    r->s->unwritten.decision = WAL_ABORT;
     if ((r->pending.flags & WAL_FLAG_SYNC) == 0 || memcmp(boot, r->pending_boot, sizeof boot) == 0)
         return FKV_OK;
-    r->decision = WAL_COMMIT;
+    r->s->unwritten.decision = WAL_COMMIT;
     return apply(r, &r->pending);
 }
 
@@ -308,44 +301,63 @@ static fkv_status save_tail(fkv_store *s)
     return store_save_manifest(s, s->current->tables, NULL, UINT64_MAX, &maybe_new);
 }
 
-/* Make what was decided true on disk as well. The manifest stops naming what is cut off before it
-** goes, and what is cut off goes before a new segment takes its place in the chain. */
-static fkv_status write_down(replay *r, const found_files *files)
+/* Remove the segments behind a cut, durably, last first: never a gap. */
+static fkv_status remove_cut(fkv_store *s)
 {
-    fkv_store *s = r->s;
-    uint64_t synced;
-    int cut = r->cut_from < r->log_count;
-    fkv_status rc = FKV_OK;
+    found_files files = {0};
+    fkv_status rc = s->env->dir_list(s->env, s->dir, note_file, &files);
 
-    if (s->options.read_only) return FKV_OK;
-    if (cut && s->man.log_tail) rc = save_tail(s);
-    if (!rc && cut)
-        rc = remove_cut(s, files->logs + (files->log_count - r->log_count), r->cut_from,
-                        r->log_count);
-    if (rc || !r->decision) return rc;
-    rc = store_sync_log(s);
-    if (!rc) rc = store_start_log(s);
-    if (!rc) rc = wal_segment_mark(s->log, r->decision, r->pending.lsn, s->log_end);
-    if (!rc) rc = wal_segment_sync(s->log, &synced);
-    return rc ? rc : save_tail(s);
+    if (!rc && files.log_count) qsort(files.logs, files.log_count, sizeof *files.logs, by_number);
+    for (size_t i = files.log_count; !rc && i-- > 0;) {
+        char name[FILENAME_BYTES_MAX];
+        if (files.logs[i] < s->unwritten.cut) break;
+        filename_wal(files.logs[i], name);
+        rc = s->env->file_remove(s->env, s->dir, name);
+    }
+    alloc_free(files.logs);
+    return rc ? rc : s->env->dir_sync(s->env, s->dir);
 }
 
-static fkv_status check_end(const replay *r, const uint64_t *numbers, size_t count)
+/* The manifest stops naming what is cut off before it goes, and what is cut off goes before a new
+** segment takes its place in the chain. */
+fkv_status store_write_decisions(fkv_store *s)
+{
+    uint64_t synced;
+    fkv_status rc = FKV_OK;
+
+    if (s->unwritten.cut) {
+        if (s->man.log_tail) rc = save_tail(s);
+        if (!rc) rc = remove_cut(s);
+        if (rc) return rc;
+        s->unwritten.cut = 0;
+    }
+    if (!s->unwritten.decision) return FKV_OK;
+    rc = store_sync_log(s);
+    if (!rc) rc = store_start_log(s);
+    if (!rc) rc = wal_segment_mark(s->log, s->unwritten.decision, s->unwritten.ref, s->log_end);
+    if (!rc) rc = wal_segment_sync(s->log, &synced);
+    if (!rc) rc = save_tail(s);
+    if (!rc) s->unwritten.decision = 0;
+    return rc;
+}
+
+static fkv_status check_end(const replay *r, wal_reader *const *readers, const uint64_t *numbers,
+                            size_t count)
 {
     const manifest *m = &r->s->man;
 
     if (m->log_tail && (count == 0 || numbers[0] != m->log_number))
-        return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
-                          (unsigned long long)m->log_number);
+        return bad_segment(m->log_number, "this log of the store is missing");
     if (count && numbers[count - 1] < m->log_tail)
-        return FKV_RAISEF(FKV_CORRUPT, "log segment %llu is missing",
-                          (unsigned long long)m->log_tail);
+        return bad_segment(m->log_tail, "this log of the store is missing");
     if (m->clean_lsn != UINT64_MAX && r->position != m->clean_lsn) {
         char name[FILENAME_BYTES_MAX];
+        uint64_t start = count ? wal_reader_info(readers[count - 1])->start_lsn : 0;
         filename_wal(count ? numbers[count - 1] : m->log_number, name);
         return FKV_RAISEF(FKV_CORRUPT,
-                          "%s: the log ends at position %llu, but the store was closed at %llu",
-                          name, (unsigned long long)r->position, (unsigned long long)m->clean_lsn);
+                          "%s: the log ends at offset %llu, but the store was closed at %llu", name,
+                          (unsigned long long)(WAL_SEGMENT_HEADER + r->position - start),
+                          (unsigned long long)(WAL_SEGMENT_HEADER + m->clean_lsn - start));
     }
     return FKV_OK;
 }
@@ -367,15 +379,29 @@ static fkv_status replay_log(replay *r, const found_files *files)
     for (size_t i = 0; !rc && i < count; i++)
         rc = wal_reader_open(s->env, s->dir, store_id(s), numbers[i], &readers[i]);
     if (!rc) rc = replay_segments(r, readers, count);
-    if (!rc) rc = check_end(r, numbers, count);
+    if (!rc) rc = check_end(r, readers, numbers, count);
     for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)
         rc = store_add_log(s, numbers[i], wal_reader_info(readers[i])->start_lsn, NULL);
     s->log_end = r->position;
-    r->log_count = count;
+    if (!rc && r->cut_from < count) s->unwritten.cut = numbers[r->cut_from];
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
     alloc_free(readers);
     return rc;
+}
+
+/* There is no manifest. FKV_NOTFOUND if there never was one: a store writes it before its first
+** record. */
+static fkv_status check_new(fkv_store *s, const found_files *files)
+{
+    int blank = 1;
+    fkv_status rc = FKV_OK;
+
+    for (size_t i = 0; !rc && blank && i < files->log_count; i++)
+        rc = wal_segment_blank(s->env, s->dir, files->logs[i], &blank);
+    if (rc) return rc;
+    if (blank && !files->has_table && files->log_count < 2) return FKV_NOTFOUND;
+    return FKV_RAISEF(FKV_CORRUPT, "%s/" FILENAME_MANIFEST ": the manifest is missing", s->path);
 }
 
 fkv_status store_recover(fkv_store *s)
@@ -388,8 +414,7 @@ fkv_status store_recover(fkv_store *s)
     if (rc) goto done;
     if (files.log_count) qsort(files.logs, files.log_count, sizeof *files.logs, by_number);
     rc = manifest_load(s->env, s->dir, &s->home, &s->man, &r.tables);
-    if (rc == FKV_NOTFOUND && (files.has_table || files.log_count > 1))
-        rc = FKV_RAISEF(FKV_CORRUPT, "%s: the manifest is missing", s->path);
+    if (rc == FKV_NOTFOUND) rc = check_new(s, &files);
     if (rc) goto done;
     if (s->man.next_number <= files.highest) s->man.next_number = files.highest + 1;
     s->last_seq = s->man.last_seq;
@@ -402,7 +427,7 @@ fkv_status store_recover(fkv_store *s)
         atomic_store(&s->visible_seq, s->last_seq);
         store_note_shape(s, r.tables);
         atomic_store(&s->sealed_memtables, (uint32_t)r.sealed_count);
-        rc = write_down(&r, &files);
+        if (!atomic_load(&s->read_only)) rc = store_write_decisions(s);
     }
 done:
     memtable_unref(r.active);

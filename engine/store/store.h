@@ -59,6 +59,8 @@ struct fkv_store {
     fkv_store *next_open; /* registry lock */
     int fresh;            /* created here and nothing prepared yet: leaves no trace; writer */
 
+    _Atomic int read_only; /* changes from 1 to 0 when somebody opens it for writing */
+
     env_mutex *mu;
     env_cond *changed; /* anything below changed */
     table_home home;
@@ -81,7 +83,12 @@ struct fkv_store {
     _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
     _Atomic int writing;          /* there has been a write since open */
     uint64_t replayed;            /* records replayed at open */
-    _Atomic int64_t clock_floor;  /* man.clock_ms, for readers */
+    struct {                      /* what recovery decided and has yet to write; at open */
+        uint64_t cut;             /* segments from this number on are to go; 0 = none */
+        uint64_t ref;             /* LSN of the PREPARE in doubt */
+        wal_type decision;        /* on it; 0 = none */
+    } unwritten;
+    _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
 
     /* background: mu */
     env_thread *flusher, *compactor, *syncer;
@@ -133,6 +140,8 @@ void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the r
 
 /* -- recover.c -- */
 FKV_MUST_CHECK fkv_status store_recover(fkv_store *s);
+/* Make what recovery decided true on disk as well. */
+FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
 /* Remove files that no manifest and no log names: left by a crash. */
 FKV_MUST_CHECK fkv_status store_remove_orphans(fkv_store *s);
 

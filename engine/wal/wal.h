@@ -86,6 +86,10 @@ FKV_MUST_CHECK fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t s
 void wal_reader_close(wal_reader *r); /* NULL is fine */
 const wal_segment_info *wal_reader_info(const wal_reader *r);
 
+/* *blank = 1 if the segment holds nothing behind its header, whosever it is. */
+FKV_MUST_CHECK fkv_status wal_segment_blank(fkv_env *env, env_dir *dir, uint64_t number,
+                                            int *blank);
+
 /* Next record: FKV_OK, FKV_NOTFOUND (not raised) at the end of the readable ones, FKV_CORRUPT when
 ** bytes that had been made durable are damaged. limit_lsn: where the segment is known to end (the
 ** next segment's start), or UINT64_MAX. Payload holds until close. */

@@ -62,8 +62,8 @@ static fkv_status parse_header(wal_reader *r, uint64_t store_id, uint64_t number
     return FKV_OK;
 }
 
-fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
-                           wal_reader **out)
+/* A reader with the whole file in memory and nothing parsed. */
+static fkv_status load_segment(fkv_env *env, env_dir *dir, uint64_t number, wal_reader **out)
 {
     wal_reader *r = alloc_zero(sizeof *r);
     env_file *file = NULL;
@@ -75,29 +75,47 @@ fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t store_id, uint64
     filename_wal(number, r->name);
     r->info.number = number;
     rc = env->file_open(env, dir, r->name, ENV_READ | ENV_UNCACHED, &file);
-    if (rc) goto done;
-    rc = env->file_size(env, file, &size);
-    if (rc) goto done;
-    if (size > SIZE_MAX / 2) {
-        rc = FKV_RAISEF(FKV_CORRUPT, "%s: impossible size", r->name);
-        goto done;
+    if (!rc) rc = env->file_size(env, file, &size);
+    if (!rc && size > SIZE_MAX / 2) rc = FKV_RAISEF(FKV_CORRUPT, "%s: impossible size", r->name);
+    if (!rc) {
+        r->bytes = alloc_bytes((size_t)size);
+        if (!r->bytes) rc = FKV_RAISE(FKV_NOMEM);
     }
-    r->bytes = alloc_bytes((size_t)size);
-    if (!r->bytes) {
-        rc = FKV_RAISE(FKV_NOMEM);
-        goto done;
-    }
-    rc = env->file_read(env, file, 0, r->bytes, (size_t)size, &r->size);
-    if (rc) goto done;
-    rc = parse_header(r, store_id, number);
-    r->position = r->info.start_lsn;
-done:
+    if (!rc) rc = env->file_read(env, file, 0, r->bytes, (size_t)size, &r->size);
     env->file_close(env, file);
     if (rc) {
         wal_reader_close(r);
         return rc;
     }
     *out = r;
+    return FKV_OK;
+}
+
+fkv_status wal_reader_open(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
+                           wal_reader **out)
+{
+    fkv_status rc = load_segment(env, dir, number, out);
+
+    if (rc) return rc;
+    rc = parse_header(*out, store_id, number);
+    (*out)->position = (*out)->info.start_lsn;
+    if (rc) {
+        wal_reader_close(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+fkv_status wal_segment_blank(fkv_env *env, env_dir *dir, uint64_t number, int *blank)
+{
+    wal_reader *r = NULL;
+    fkv_status rc = load_segment(env, dir, number, &r);
+
+    *blank = 0;
+    if (rc) return rc;
+    *blank = r->size <= WAL_SEGMENT_HEADER ||
+             all_zero(r->bytes + WAL_SEGMENT_HEADER, r->size - WAL_SEGMENT_HEADER);
+    wal_reader_close(r);
     return FKV_OK;
 }
 
