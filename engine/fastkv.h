@@ -93,6 +93,12 @@ typedef struct fkv_options {
     size_t memtable_bytes; /* for tests: 0 = derived from memory_bytes */
     size_t table_bytes;    /* for tests: target size of a compacted table; 0 = default */
     int inline_background; /* for tests: flush and compact inside the committing call, no threads */
+
+    /* Recovery has found that fkv_txn_prepare_hosted made `id` and does not know how it ended. Was
+    ** the host's transaction committed? 1 yes, 0 no, -1 cannot be told now: then fkv_open answers
+    ** FKV_BUSY. Called inside fkv_open, at most once. NULL: always -1. */
+    int (*host_committed)(void *host_arg, uint64_t id);
+    void *host_arg;
 } fkv_options;
 
 /* Open the store in directory `path`. All opens of one directory in a process share one store
@@ -163,6 +169,15 @@ void fkv_txn_release(fkv_txn *txn, uint64_t mark);
 ** empty batch. */
 FKV_MUST_CHECK fkv_status fkv_txn_prepare(fkv_txn *txn, fkv_durability durability);
 
+/* The same for a transaction that commits together with a host database: whether it was committed
+** is then decided by the host's commit, at every crash point. The caller writes *id, which is
+** larger than every earlier one, into the host as part of the host's transaction, commits the host,
+** and calls fkv_txn_commit. The log is durable before this returns unless durability is FKV_NONE:
+** the host must not be able to outlive it. Called again without a write in between it gives the
+** same id. *id is 0 for an empty batch. */
+FKV_MUST_CHECK fkv_status fkv_txn_prepare_hosted(fkv_txn *txn, fkv_durability durability,
+                                                 uint64_t *id);
+
 /* Make the prepared writes visible to all, and the transaction idle. Cannot fail. REQUIRES:
 ** prepared with no write since. */
 void fkv_txn_commit(fkv_txn *txn);
@@ -179,6 +194,16 @@ uint64_t fkv_txn_writes(const fkv_txn *txn);
 ** the files and memtables it needs. Any thread may release it. */
 FKV_MUST_CHECK fkv_status fkv_snapshot_new(fkv_store *store, fkv_snapshot **out);
 void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
+
+/* The id of the last hosted transaction that is committed in this store; 0 = there was none. */
+uint64_t fkv_host_id(fkv_store *store);
+
+/* The store as it agrees with a snapshot of the host that holds the id `id`: with all hosted
+** transactions up to it and none after it.
+**   FKV_NOTFOUND  (no text) `id` is not committed here: its commit is under way, or the store is
+**                 older than the host
+**   FKV_BUSY      later hosted transactions can no longer be taken out of the view */
+FKV_MUST_CHECK fkv_status fkv_snapshot_as_of(fkv_store *store, uint64_t id, fkv_snapshot **out);
 
 /* Has anything been committed since this snapshot was taken? About a nanosecond. */
 int fkv_snapshot_stale(const fkv_snapshot *snapshot);

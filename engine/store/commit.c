@@ -12,6 +12,9 @@
 ** rollback after a prepare writes an ABORT mark, durable if the PREPARE was, so that no later
 ** recovery takes the transaction for a commit.
 **
+** A hosted transaction commits together with a host database (fkv_txn_prepare_hosted). Its PREPARE
+** in doubt is decided by what the host holds, so neither mark of it need ever be durable.
+**
 ** A spilled transaction's PREPARE names its runs instead of holding rows. Runs are tables newer
 ** than everything in the memtables, so those are flushed first; the version with the runs in
 ** level 0 is built in prepare, and the install right kept, so that commit has only to publish it.
@@ -36,12 +39,18 @@ static fkv_status abort_logged(fkv_txn *t)
     }
     if (t->logged) {
         rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, atomic_load(&s->durable_lsn));
-        if (!rc && t->logged_sync) rc = store_sync_log(s);
+        if (!rc && t->logged_sync && !t->hosted) rc = store_sync_log(s);
         atomic_store(&s->pending_lsn, UINT64_MAX);
     }
-    t->logged = t->logged_sync = 0;
+    t->logged = t->logged_sync = t->hosted = 0;
     t->prepared = 0;
     return rc;
+}
+
+/* The id of a hosted transaction. LSN 0 exists, id 0 does not. */
+static uint64_t host_id_of(const fkv_txn *t)
+{
+    return t->logged_lsn + 1;
 }
 
 static fkv_status append_prepare(fkv_txn *t, uint8_t *payload, size_t size, uint32_t count,
@@ -169,16 +178,18 @@ static fkv_status schedule_sync(fkv_store *s)
     return FKV_OK;
 }
 
-fkv_status fkv_txn_prepare(fkv_txn *t, fkv_durability durability)
+static fkv_status prepare(fkv_txn *t, fkv_durability durability, int hosted)
 {
     fkv_store *s = t->store;
-    int flags = durability == FKV_SYNC ? WAL_FLAG_SYNC : 0;
+    int flags = (durability == FKV_SYNC ? WAL_FLAG_SYNC : 0) | (hosted ? WAL_FLAG_HOST : 0);
     fkv_status rc;
 
     if (!t->active) return FKV_OK;
     rc = store_check_writable(s);
     if (rc) return rc;
-    if (t->prepared && (!t->logged || t->logged_sync || durability != FKV_SYNC)) return FKV_OK;
+    if (t->prepared &&
+        (!t->logged || (t->hosted == hosted && (t->logged_sync || durability != FKV_SYNC))))
+        return FKV_OK;
     rc = abort_logged(t); /* prepared before, then written to again */
     if (rc) return rc;
     if (fkv_txn_writes(t) == 0) {
@@ -192,6 +203,7 @@ fkv_status fkv_txn_prepare(fkv_txn *t, fkv_durability durability)
     if (rc) return rc;
     rc = t->run_count ? prepare_runs(t, flags) : prepare_rows(t, flags);
     if (rc) return rc;
+    t->hosted = hosted;
     if (durability == FKV_SYNC) {
         rc = store_sync_log(s);
         if (rc) {
@@ -208,6 +220,19 @@ fkv_status fkv_txn_prepare(fkv_txn *t, fkv_durability durability)
     }
     t->prepared = 1;
     return FKV_OK;
+}
+
+fkv_status fkv_txn_prepare(fkv_txn *t, fkv_durability durability)
+{
+    return prepare(t, durability, 0);
+}
+
+fkv_status fkv_txn_prepare_hosted(fkv_txn *t, fkv_durability durability, uint64_t *id)
+{
+    fkv_status rc = prepare(t, durability == FKV_NONE ? FKV_NONE : FKV_SYNC, 1);
+
+    *id = !rc && t->active && t->logged ? host_id_of(t) : 0;
+    return rc;
 }
 
 /* Everybody sees it from here on. */
@@ -234,7 +259,14 @@ static void publish_rows(fkv_txn *t)
     }
     count_add(&s->counters.bytes_put, b->used - BATCH_HEADROOM);
     s->last_seq = t->logged_first_seq + t->logged_count - 1;
+    if (!t->hosted) {
+        atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+        return;
+    }
+    s->env->mutex_lock(s->env, s->mu); /* id and rows in one moment: see sequence_as_of() */
+    store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
     atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    s->env->mutex_unlock(s->env, s->mu);
 }
 
 static void publish_runs(fkv_txn *t)
@@ -243,7 +275,9 @@ static void publish_runs(fkv_txn *t)
 
     s->last_seq = t->logged_first_seq + t->logged_count - 1;
     s->env->mutex_lock(s->env, s->mu);
+    if (t->hosted) store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
     atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    s->tables_seq = s->last_seq;
     store_publish(s, t->ready);
     t->ready = NULL;
     store_end_install(s);
@@ -270,7 +304,7 @@ void fkv_txn_commit(fkv_txn *t)
             publish_rows(t);
         }
         atomic_store(&s->pending_lsn, UINT64_MAX);
-        t->logged = t->logged_sync = 0;
+        t->logged = t->logged_sync = t->hosted = 0;
     }
     txn_end(t);
     if (s->options.inline_background) store_maintain(s);

@@ -111,6 +111,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     m.log_number = e ? e->number : m.next_number;
     m.log_tail = e ? s->logs[s->log_count - 1].number : 0;
     m.clean_lsn = clean_lsn;
+    m.host_id = s->host_id;
     if (now > m.clock_ms) m.clock_ms = now;
     s->env->mutex_unlock(s->env, s->mu);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
@@ -122,6 +123,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
         s->man.log_tail = m.log_tail;
         s->man.log_lsn = m.log_lsn;
         s->man.clean_lsn = m.clean_lsn;
+        s->man.host_id = m.host_id;
         s->man.clock_ms = m.clock_ms;
         atomic_store(&s->clock_floor, m.clock_ms);
     }
@@ -179,6 +181,7 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
     }
     if (!rc) {
         discard_replaced(edit);
+        if (flushed && flushed->last_seq > s->tables_seq) s->tables_seq = flushed->last_seq;
         store_publish(s, next);
     } else if (!maybe_new) {
         discard_added(edit);

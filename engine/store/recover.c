@@ -17,6 +17,7 @@
 **   - Another boot: a mark may have been written and lost. If the PREPARE was to be durable before
 **     it was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not,
 **     losing the last commits is allowed and an unacknowledged one would be wrong: aborted.
+**   - A hosted transaction (WAL_FLAG_HOST): the host database is asked.
 ** The decision is written at once, into a new segment, lest a later open decide otherwise; where
 ** the store is open for reading only, when it is first opened for writing.
 **
@@ -167,7 +168,13 @@ static fkv_status apply(replay *r, const wal_record *w)
             atomic_store(&r->active->first_log, w->lsn);
         memtable_apply(r->active, w->payload, w->size, w->first_seq);
     }
+    if (w->flags & WAL_FLAG_HOST) {
+        s->env->mutex_lock(s->env, s->mu);
+        store_note_host(s, w->lsn + 1, w->first_seq - 1);
+        s->env->mutex_unlock(s->env, s->mu);
+    }
     if (w->count) s->last_seq = w->first_seq + w->count - 1;
+    if (w->flags & WAL_FLAG_RUNS) s->tables_seq = s->last_seq;
     s->replayed++;
     return FKV_OK;
 }
@@ -289,8 +296,19 @@ static fkv_status resolve_in_doubt(replay *r)
     r->s->env->boot_id(r->s->env, boot);
     r->s->unwritten.ref = r->pending.lsn;
     r->s->unwritten.decision = WAL_ABORT;
-    if ((r->pending.flags & WAL_FLAG_SYNC) == 0 || memcmp(boot, r->pending_boot, sizeof boot) == 0)
+    if (r->pending.flags & WAL_FLAG_HOST) {
+        const fkv_options *o = &r->s->options;
+        int answer = o->host_committed ? o->host_committed(o->host_arg, r->pending.lsn + 1) : -1;
+        if (answer < 0)
+            return FKV_RAISEF(FKV_BUSY,
+                              "the last transaction of \"%s\" is in doubt, and its database "
+                              "cannot be read now",
+                              r->s->path);
+        if (!answer) return FKV_OK;
+    } else if ((r->pending.flags & WAL_FLAG_SYNC) == 0 ||
+               memcmp(boot, r->pending_boot, sizeof boot) == 0) {
         return FKV_OK;
+    }
     r->s->unwritten.decision = WAL_COMMIT;
     return apply(r, &r->pending);
 }
@@ -417,7 +435,8 @@ fkv_status store_recover(fkv_store *s)
     if (rc == FKV_NOTFOUND) rc = check_new(s, &files);
     if (rc) goto done;
     if (s->man.next_number <= files.highest) s->man.next_number = files.highest + 1;
-    s->last_seq = s->man.last_seq;
+    s->last_seq = s->tables_seq = s->man.last_seq;
+    s->host_id = s->point_floor = s->man.host_id;
     atomic_store(&s->clock_floor, s->man.clock_ms);
     rc = memtable_new(s->env, s->options.memtable_bytes, s->last_seq, &r.active);
     if (!rc) rc = replay_log(&r, &files);
@@ -441,6 +460,7 @@ done:
 typedef struct orphan_scan {
     fkv_store *s;
     const version *tables;
+    int logs_gone;
 } orphan_scan;
 
 static fkv_status remove_if_orphan(void *arg, const char *name)
@@ -461,15 +481,17 @@ static fkv_status remove_if_orphan(void *arg, const char *name)
         s->env->mutex_unlock(s->env, s->mu);
     }
     if (wanted) return FKV_OK;
+    if (kind == FILE_WAL) scan->logs_gone = 1;
     return s->env->file_remove(s->env, s->dir, name);
 }
 
 fkv_status store_remove_orphans(fkv_store *s)
 {
     superversion *v = store_current(s);
-    orphan_scan scan = {s, v->tables};
+    orphan_scan scan = {s, v->tables, 0};
     fkv_status rc = s->env->dir_list(s->env, s->dir, remove_if_orphan, &scan);
 
     superversion_unref(v);
-    return rc;
+    /* A log that comes back after a power cut would stand in the chain again. */
+    return rc || !scan.logs_gone ? rc : s->env->dir_sync(s->env, s->dir);
 }

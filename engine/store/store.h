@@ -32,6 +32,11 @@ typedef struct superversion {
     version *tables;
 } superversion;
 
+/* A hosted transaction, and where it begins: a snapshot at seq_before is one without it. */
+typedef struct host_point {
+    uint64_t id, seq_before;
+} host_point;
+
 /* A segment of the log that is still needed. */
 typedef struct log_entry {
     uint64_t number, start_lsn;
@@ -44,6 +49,8 @@ typedef struct store_counters {
     _Atomic uint64_t bytes_put, bytes_logged, bytes_flushed, bytes_compacted;
     _Atomic uint64_t flushes, compactions, stall_us, gets, seeks, rows_read, skipped;
 } store_counters;
+
+enum { HOST_POINTS = 256 };
 
 struct fkv_store {
     fkv_env *env;
@@ -80,13 +87,18 @@ struct fkv_store {
     log_entry *logs;   /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
     _Atomic uint64_t durable_lsn;
-    _Atomic uint64_t pending_lsn; /* a prepared transaction's record, or UINT64_MAX */
-    _Atomic int writing;          /* there has been a write since open */
-    uint64_t replayed;            /* records replayed at open */
-    struct {                      /* what recovery decided and has yet to write; at open */
-        uint64_t cut;             /* segments from this number on are to go; 0 = none */
-        uint64_t ref;             /* LSN of the PREPARE in doubt */
-        wal_type decision;        /* on it; 0 = none */
+    _Atomic uint64_t pending_lsn;   /* a prepared transaction's record, or UINT64_MAX */
+    uint64_t host_id;               /* mu; last hosted transaction committed */
+    uint64_t tables_seq;            /* mu; no table holds a sequence above it */
+    host_point points[HOST_POINTS]; /* mu; a ring of the last hosted transactions */
+    uint64_t point_count;           /* mu; since open */
+    uint64_t point_floor;  /* mu; hosted transactions up to this id have no place in the ring */
+    _Atomic int writing;   /* there has been a write since open */
+    uint64_t replayed;     /* records replayed at open */
+    struct {               /* what recovery decided and has yet to write; at open */
+        uint64_t cut;      /* segments from this number on are to go; 0 = none */
+        uint64_t ref;      /* LSN of the PREPARE in doubt */
+        wal_type decision; /* on it; 0 = none */
     } unwritten;
     _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
 
@@ -126,6 +138,8 @@ struct fkv_snapshot {
 };
 
 /* -- superversion.c -- */
+/* A hosted transaction is committed; before its sequence becomes visible. mu held. */
+void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before);
 /* Takes references of its own; `skip` is left out of sealed. */
 FKV_MUST_CHECK fkv_status superversion_new(memtable *active, memtable *const *sealed,
                                            size_t sealed_count, const memtable *skip,
@@ -211,6 +225,7 @@ struct fkv_txn {
     int prepared;    /* nothing written since the last prepare */
     int logged;      /* a PREPARE of this transaction is in the log, undecided */
     int logged_sync; /* … and it is durable */
+    int hosted;      /* … and the host decides */
     uint64_t logged_lsn;
     uint64_t logged_first_seq;
     uint32_t logged_count;

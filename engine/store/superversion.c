@@ -101,6 +101,70 @@ fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
     return FKV_OK;
 }
 
+void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before)
+{
+    host_point *p = &s->points[s->point_count % HOST_POINTS];
+
+    if (s->point_count >= HOST_POINTS) s->point_floor = p->id;
+    *p = (host_point){id, seq_before};
+    s->point_count++;
+    s->host_id = id;
+}
+
+uint64_t fkv_host_id(fkv_store *s)
+{
+    uint64_t id;
+
+    s->env->mutex_lock(s->env, s->mu);
+    id = s->host_id;
+    s->env->mutex_unlock(s->env, s->mu);
+    return id;
+}
+
+/* The newest sequence that shows no hosted transaction after `id`. mu held. */
+static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
+{
+    uint64_t kept = s->point_count < HOST_POINTS ? s->point_count : HOST_POINTS;
+
+    *seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
+    if (id == s->host_id) return FKV_OK;
+    if (id > s->host_id) return FKV_NOTFOUND;
+    for (uint64_t i = s->point_count; i-- > s->point_count - kept;) {
+        const host_point *p = &s->points[i % HOST_POINTS];
+        if (p->id <= id) break;
+        *seq = p->seq_before;
+    }
+    if (id < s->point_floor || *seq < s->tables_seq)
+        return FKV_RAISEF(FKV_BUSY, "this transaction began too long ago to see the store as it "
+                                    "was then");
+    return FKV_OK;
+}
+
+fkv_status fkv_snapshot_as_of(fkv_store *s, uint64_t id, fkv_snapshot **out)
+{
+    fkv_snapshot *snap = alloc_bytes(sizeof *snap);
+    fkv_status rc;
+
+    *out = NULL;
+    if (!snap) return FKV_RAISE(FKV_NOMEM);
+    atomic_init(&snap->refs, 1);
+    snap->store = s;
+    s->env->mutex_lock(s->env, s->mu);
+    rc = sequence_as_of(s, id, &snap->seq);
+    if (!rc) {
+        snap->view = s->current;
+        superversion_ref(snap->view);
+        snap->epoch = atomic_load(&s->epoch);
+    }
+    s->env->mutex_unlock(s->env, s->mu);
+    if (rc) {
+        alloc_free(snap);
+        return rc;
+    }
+    *out = snap;
+    return FKV_OK;
+}
+
 void fkv_snapshot_release(fkv_snapshot *snap)
 {
     if (!snap || atomic_fetch_sub_explicit(&snap->refs, 1, memory_order_acq_rel) > 1) return;

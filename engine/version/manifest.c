@@ -7,7 +7,7 @@
 
 #define MANIFEST_MAGIC 0x4d564b46u /* "FKVM" */
 #define MANIFEST_VERSION 1u
-#define MANIFEST_BYTES_MAX (64u << 20)
+#define MANIFEST_BYTES_MAX UINT32_MAX
 enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, checksum of all but itself */
 
 void manifest_put_file(buf *out, int level, const file_meta *f)
@@ -103,11 +103,12 @@ static void encode(buf *out, const manifest *m, const version *v)
     buf_append_u64(out, m->log_lsn);
     buf_append_u64(out, m->clean_lsn);
     buf_append_u64(out, (uint64_t)m->clock_ms);
+    buf_append_u64(out, m->host_id);
     buf_append_varint(out, files);
     for (int i = 0; i < FKV_LEVELS; i++)
         for (size_t j = 0; j < v->levels[i].count; j++)
             manifest_put_file(out, i, v->levels[i].files[j]);
-    if (out->failed) return;
+    if (out->failed || out->size > MANIFEST_BYTES_MAX) return;
     put_u32(out->data + 8, (uint32_t)(out->size - MANIFEST_HEADER));
     put_u32(out->data + 12, body_check(out->data, out->size));
 }
@@ -122,6 +123,8 @@ fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const ve
     *maybe_new = 0;
     encode(&bytes, m, v);
     rc = buf_status(&bytes);
+    if (!rc && bytes.size > MANIFEST_BYTES_MAX)
+        rc = FKV_RAISEF(FKV_TOOBIG, "the keys at the borders of tables are too large");
     if (rc) goto done;
     rc = env->file_remove(env, dir, FILENAME_MANIFEST_TMP);
     if (rc && rc != FKV_NOTFOUND) goto done;
@@ -148,7 +151,7 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     const uint8_t *end = p + size;
     uint64_t files = 0;
 
-    if (size < 16 + 9 * 8) return bad_manifest("too short");
+    if (size < 16 + 10 * 8) return bad_manifest("too short");
     memcpy(m->uuid, p, 16);
     m->edit = get_u64(p + 16);
     m->next_number = get_u64(p + 24);
@@ -159,7 +162,8 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     m->log_lsn = get_u64(p + 64);
     m->clean_lsn = get_u64(p + 72);
     m->clock_ms = (int64_t)get_u64(p + 80);
-    p = get_varint64(p + 88, end, &files);
+    m->host_id = get_u64(p + 88);
+    p = get_varint64(p + 96, end, &files);
     if (!p) return bad_manifest("bad table count");
     for (uint64_t i = 0; i < files; i++) {
         file_meta *f = NULL;

@@ -24,6 +24,7 @@ typedef struct manifest {
                            ** there is no log. Later ones may exist */
     uint64_t log_lsn;     /* replay begins here */
     uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
+    uint64_t host_id;     /* last transaction committed together with the host database; 0 = none */
     int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */
 } manifest;
 

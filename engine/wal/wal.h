@@ -21,7 +21,8 @@ typedef enum wal_type {
 
 enum {
     WAL_FLAG_SYNC = 1, /* this prepare was to be durable before it was acknowledged */
-    WAL_FLAG_RUNS = 2 /* the payload names table files (spilled batch) instead of holding records */
+    WAL_FLAG_RUNS = 2, /* the payload names table files (spilled batch) instead of records */
+    WAL_FLAG_HOST = 4  /* without a mark, the host database knows whether it was committed */
 };
 
 #define WAL_SEGMENT_HEADER 64u

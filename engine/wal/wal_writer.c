@@ -67,7 +67,9 @@ done:
     if (rc) {
         int created = s->file != NULL;
         wal_segment_free(s);
-        if (created) fkv_ignore(env->file_remove(env, dir, name)); /* the first error wins */
+        /* The first error wins. Were the file to come back after a power cut, it would stand in the
+        ** chain between its neighbours. */
+        if (created && !env->file_remove(env, dir, name)) fkv_ignore(env->dir_sync(env, dir));
         return rc;
     }
     *out = s;

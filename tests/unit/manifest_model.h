@@ -90,7 +90,8 @@ static inline manifest random_manifest(void)
                   .log_tail = check_random(),
                   .log_lsn = any_number(),
                   .clean_lsn = check_below(2) ? UINT64_MAX : any_number(),
-                  .clock_ms = (int64_t)check_random()};
+                  .clock_ms = (int64_t)check_random(),
+                  .host_id = any_number()};
 
     for (size_t i = 0; i < sizeof m.uuid; i++) m.uuid[i] = (uint8_t)check_random();
     return m;
@@ -104,7 +105,7 @@ static inline int same_manifest(const manifest *a, const manifest *b)
            a->next_number == b->next_number && a->next_space == b->next_space &&
            a->last_seq == b->last_seq && a->log_number == b->log_number &&
            a->log_tail == b->log_tail && a->log_lsn == b->log_lsn && a->clean_lsn == b->clean_lsn &&
-           a->clock_ms == b->clock_ms;
+           a->clock_ms == b->clock_ms && a->host_id == b->host_id;
 }
 
 static inline int same_file(const file_meta *a, const file_meta *b)

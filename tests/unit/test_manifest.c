@@ -18,7 +18,7 @@
 
 #include "base/checksum.h"
 
-enum { HEADER = 16, FIXED = 88 };
+enum { HEADER = 16, FIXED = 96 };
 
 static int scale(void)
 {
@@ -129,6 +129,7 @@ static void bytes_as_documented(void)
     put_u64(head + 64, s.m.log_lsn);
     put_u64(head + 72, s.m.clean_lsn);
     put_u64(head + 80, (uint64_t)s.m.clock_ms);
+    put_u64(head + 88, s.m.host_id);
     CHECK_STATUS(save(&d, &s, &maybe_new), FKV_OK);
     p = bytes_of(&d, "manifest", &size);
     CHECK(size == HEADER + FIXED + 1 + sizeof line - 1);
