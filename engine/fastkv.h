@@ -200,13 +200,15 @@ uint64_t fkv_host_id(fkv_store *store);
 
 /* The store as it agrees with a snapshot of the host that holds the id `id`: with all hosted
 ** transactions up to it and none after it.
-**   FKV_NOTFOUND  (no text) `id` is not committed here: its commit is under way, or the store is
+**   FKV_NOTFOUND  `id` is not committed here: its commit is under way, or the store is
 **                 older than the host
 **   FKV_BUSY      later hosted transactions can no longer be taken out of the view */
 FKV_MUST_CHECK fkv_status fkv_snapshot_as_of(fkv_store *store, uint64_t id, fkv_snapshot **out);
 
-/* Has anything been committed since this snapshot was taken? About a nanosecond. */
+/* Is there anything newer to be had: commits, or the same rows in fewer places? About a
+** nanosecond. fkv_snapshot_behind: has anything been committed that it does not show? */
 int fkv_snapshot_stale(const fkv_snapshot *snapshot);
+int fkv_snapshot_behind(const fkv_snapshot *snapshot);
 
 /* A pinned read result: valid until fkv_value_release, whatever happens to the store. A zeroed
 ** one may be released. Pins from an active transaction's own writes hold until that transaction

@@ -13,6 +13,10 @@
 ** events make a new view necessary although cursors are open: this connection's own commit, because
 ** its next statement must see it, and the beginning of a write transaction, because what it writes
 ** must rest on what was committed last. Cursors that are open keep their own reference.
+**
+** An explicit transaction that reads keeps its first view to its end (pinned), as SQLite keeps its
+** snapshot; writing is then refused if somebody else has written since (SQLITE_BUSY_SNAPSHOT). The
+** view agrees with the host's snapshot on which transactions that changed both are in it (host.c).
 */
 #include "conn.h"
 
@@ -21,6 +25,7 @@
 #include "base/alloc.h"
 #include "cursor.h"
 #include "errmap.h"
+#include "listener.h"
 
 SQLITE_EXTENSION_INIT3
 
@@ -59,7 +64,7 @@ static void conn_free(conn *c)
     view_release(c->current);
     fkv_txn_free(c->txn);
     fkv_close(c->store);
-    sqlite3_finalize(c->synchronous);
+    host_release(c);
     alloc_free(c->marks);
     sqlite3_free(c->schema);
     sqlite3_free(c->path);
@@ -120,8 +125,7 @@ void conn_settle(conn *c)
         return;
     }
     /* The statement would keep sqlite3_close() from closing. */
-    sqlite3_finalize(c->synchronous);
-    c->synchronous = NULL;
+    host_release(c);
 }
 
 void conn_release(conn *c)
@@ -144,6 +148,10 @@ int conn_open(conn *c, const kv_options *o, int create, char **error)
     if (c->store) return SQLITE_OK;
     fo.create = create;
     fo.read_only = sqlite3_db_readonly(c->owner->db, c->schema) == 1;
+    if (c->hosted) {
+        fo.host_committed = host_committed;
+        fo.host_arg = c;
+    }
     st = c->path ? fkv_open(c->path, &fo, &c->store) : fkv_open_memory(&fo, &c->store);
     c->missing = st == FKV_NOTFOUND;
     if (st == FKV_NOTFOUND) {
@@ -159,6 +167,7 @@ int conn_open(conn *c, const kv_options *o, int create, char **error)
         }
     }
     if (st) *error = errmap_text(st);
+    if (st == FKV_OK && c->hosted) host_opened(c);
     return errmap_code(st);
 }
 
@@ -180,6 +189,34 @@ void view_release(view *v)
     alloc_free(v);
 }
 
+/* A commit is visible in the host before its writer has published it here: let it. */
+static fkv_status wait_for_writer(conn *c)
+{
+    fkv_status st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+
+    if (st == FKV_OK) fkv_txn_rollback(c->txn);
+    return st;
+}
+
+/* The snapshot that goes with the host's. */
+static fkv_status take_snapshot(conn *c, fkv_snapshot **out)
+{
+    uint64_t id;
+    fkv_status st;
+
+    /* With the write lock of the host nobody else can commit: the latest is the right one. */
+    if (!c->hosted || c->in_txn || fkv_host_id(c->store) == 0) {
+        return fkv_snapshot_new(c->store, out);
+    }
+    id = host_id(c);
+    if (id == 0) return fkv_snapshot_new(c->store, out);
+    st = fkv_snapshot_as_of(c->store, id, out);
+    if (st != FKV_NOTFOUND) return st;
+    if (wait_for_writer(c) == FKV_BUSY) return FKV_BUSY;
+    st = fkv_snapshot_as_of(c->store, id, out);
+    return st == FKV_NOTFOUND ? FKV_CORRUPT : st;
+}
+
 static fkv_status renew_view(conn *c)
 {
     view *v = alloc_zero(sizeof *v);
@@ -187,7 +224,7 @@ static fkv_status renew_view(conn *c)
 
     if (!v) return FKV_NOMEM;
     v->refs = 1;
-    st = fkv_snapshot_new(c->store, &v->snapshot);
+    st = take_snapshot(c, &v->snapshot);
     if (st) {
         alloc_free(v);
         return st;
@@ -199,23 +236,47 @@ static fkv_status renew_view(conn *c)
     return FKV_OK;
 }
 
+/* Nothing tells where a read transaction ends, except the listener, which for that has to be in it
+** (listener.c). Not needed where this connection holds the host's write lock: nobody else commits.
+** Not possible under PRAGMA query_only, or where an authorizer forbids it: then every statement
+** has a view of its own. */
+static int begins_transaction(conn *c)
+{
+    sqlite3 *db = c->owner->db;
+
+    if (c->pinned || c->in_txn || !c->path || sqlite3_get_autocommit(db)) return 0;
+    if (c->hosted && sqlite3_txn_state(db, c->schema) == SQLITE_TXN_WRITE) return 0;
+    return listener_hear(c->owner);
+}
+
 fkv_status conn_view(conn *c, view **out)
 {
+    int begins = begins_transaction(c);
+
     *out = NULL;
-    if (!c->current ||
-        ((c->refresh || c->positioned == 0) && fkv_snapshot_stale(c->current->snapshot))) {
+    if (!c->current || (!c->pinned && (begins || c->refresh || c->positioned == 0) &&
+                        fkv_snapshot_stale(c->current->snapshot))) {
         fkv_status st = renew_view(c);
         if (st) return st;
     }
+    if (begins) c->pinned = 1;
     c->refresh = 0;
     c->current->refs++;
     *out = c->current;
     return FKV_OK;
 }
 
+void conn_unpin(conn *c)
+{
+    if (!c->pinned) return;
+    c->pinned = 0;
+    c->refresh = 1;
+    if (c->positioned == 0) conn_rest(c);
+}
+
 void conn_rest(conn *c)
 {
-    if (!c->current || !fkv_snapshot_stale(c->current->snapshot)) return;
+    if (!c->current || c->pinned || !fkv_snapshot_stale(c->current->snapshot)) return;
     view_release(c->current);
     c->current = NULL;
 }

@@ -11,6 +11,7 @@
 #include "sqlite3ext.h"
 
 #include "fastkv.h"
+#include "host.h"
 #include "options.h"
 
 typedef struct kv_table kv_table;   /* table.h */
@@ -21,8 +22,11 @@ typedef struct conn conn;
 typedef struct registry {
     sqlite3 *db;
     conn *conns;
-    kv_table *tables; /* all that are connected */
+    kv_table *tables;     /* all that are connected */
+    sqlite3_stmt *listen; /* enrols temp.fastkv_txn */
 } registry;
+
+enum { WRITER_WAIT_MS = 1000, PREPARED = 1, PREPARED_HOSTED = 2 };
 
 /* A snapshot that several cursors hold. */
 typedef struct view {
@@ -43,19 +47,22 @@ struct conn {
     uint8_t hosted;  /* the store lies beside the schema's file, not where path= says */
 
     /* transaction */
-    uint8_t in_txn;      /* between begin and commit or rollback */
-    uint8_t prepared;    /* and no write since */
-    uint8_t wants_auto;  /* a table that follows PRAGMA synchronous wrote */
-    uint8_t wants_level; /* strongest fkv_durability asked for by option, FKV_NONE + 1 = none */
-    uint64_t *marks;     /* by savepoint number */
-    int depth;           /* marks in use */
+    uint8_t in_txn;        /* between begin and commit or rollback */
+    uint8_t one_statement; /* it is one statement's, not BEGIN's or SAVEPOINT's */
+    uint8_t prepared;      /* 0, PREPARED or PREPARED_HOSTED; and no write since */
+    uint8_t wants_auto;    /* a table that follows PRAGMA synchronous wrote */
+    uint8_t wants_level;   /* strongest fkv_durability asked for by option, FKV_NONE + 1 = none */
+    uint64_t *marks;       /* by savepoint number */
+    int depth;             /* marks in use */
     int marks_capacity;
-    sqlite3_stmt *synchronous; /* PRAGMA schema.synchronous */
+    uint8_t behind; /* conn_begin refused: the transaction's view is not the latest */
+    host_state host;
 
     /* reading */
     view *current;       /* what cursors get; NULL = none yet */
     unsigned positioned; /* cursors between xFilter and xClose */
     uint8_t refresh;     /* take a new view although cursors hold the current one */
+    uint8_t pinned;      /* `current` is the view of the whole transaction */
     uint64_t epoch;      /* changes whenever what a reader sees may have changed */
     kv_cursor *idle;     /* closed cursors to use again */
     unsigned idle_count;
@@ -83,7 +90,8 @@ void conn_forget(conn *c);
 
 /* -- transactions: called once per table, so each is idempotent ------------------------------- */
 
-/* REQUIRES (conn_begin, conn_writable): open. Waits about a second for another writer. */
+/* REQUIRES (conn_begin, conn_writable): open. Waits about a second for another writer. FKV_BUSY
+** with c->behind set: this transaction has read, and somebody has written since. */
 FKV_MUST_CHECK fkv_status conn_begin(conn *c);
 
 /* Before a read: if this connection holds the host's write lock, let the commit of its predecessor
@@ -104,6 +112,9 @@ void conn_release_savepoint(conn *c, int n);
 void conn_rollback_to(conn *c, int n);
 
 /* -- reading --------------------------------------------------------------------------------- */
+
+/* A transaction in which views were pinned has ended. */
+void conn_unpin(conn *c);
 
 /* The view for a read that starts now, with one more reference. REQUIRES: open. */
 FKV_MUST_CHECK fkv_status conn_view(conn *c, view **out);

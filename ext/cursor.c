@@ -22,6 +22,7 @@
 
 #include "base/alloc.h"
 #include "errmap.h"
+#include "gather.h"
 #include "keyrange.h"
 #include "rowcode.h"
 
@@ -283,6 +284,20 @@ int cursor_eof(sqlite3_vtab_cursor *cursor)
     return cursor_of(cursor)->eof;
 }
 
+/* Replace ranges that are wider than the order allows by the keys in them, put in order. */
+static int gather_ranges(kv_cursor *c, const char *terms)
+{
+    const char *error = NULL;
+    fkv_status st = make_walk(c);
+    int rc;
+
+    if (st) return engine_error(c, st);
+    rc = gather(table_of(c), terms, c->walk, &c->ranges, &error);
+    if (rc == SQLITE_TOOBIG) return errmap_say(c->base.pVtab, rc, "%s", error);
+    if (rc == SQLITE_ERROR) return engine_error(c, fkv_cursor_status(c->walk));
+    return rc;
+}
+
 /* The view for this execution: one for all cursors of a statement (conn.c). */
 static fkv_status take_view(kv_cursor *c)
 {
@@ -331,7 +346,6 @@ int cursor_filter(sqlite3_vtab_cursor *cursor, int plan, const char *terms, int 
 {
     kv_cursor *c = cursor_of(cursor);
     kv_table *t = table_of(c);
-    int64_t offset = 0;
     int done = 0;
     int rc = kv_table_ready(t);
     fkv_status st;
@@ -346,15 +360,15 @@ int cursor_filter(sqlite3_vtab_cursor *cursor, int plan, const char *terms, int 
     if (st) return engine_error(c, st);
     if (plan & PLAN_POINT) rc = filter_point(c, plan, argv[0], &done);
     if (rc == SQLITE_OK && !done) {
-        rc = keyrange_build(t, plan, terms, argc, argv, &c->ranges, &offset);
+        rc = keyrange_build(t, terms, argc, argv, &c->ranges);
+        if (rc == SQLITE_OK && plan & PLAN_GATHER && c->ranges.widened)
+            rc = gather_ranges(c, terms);
     }
     if (rc) return rc;
     c->descending = (plan & PLAN_DESCENDING) != 0;
     c->distinct = plan >> PLAN_DISTINCT_SHIFT;
     c->left = c->ranges.count;
-    rc = begin_ranges(c);
-    while (rc == SQLITE_OK && !c->eof && offset-- > 0) rc = cursor_next(cursor);
-    return rc;
+    return begin_ranges(c);
 }
 
 static int damaged(kv_cursor *c)

@@ -195,6 +195,9 @@ int ddl_create(kv_table *t, char **error)
         rc = meta_create(t->owner->db, t->schema_name, t->schema.table, &m, &t->schema.options,
                          error);
     }
+    if (rc == SQLITE_OK && t->conn->hosted) {
+        rc = host_make_table(t->owner->db, t->schema_name, error);
+    }
     if (rc) {
         leave(t, began, mark);
     } else {

@@ -49,7 +49,6 @@ SQLITE_EXTENSION_INIT3
 
 typedef struct builder {
     const kv_table *t;
-    int plan;
     key_ranges *columns; /* one finished set per constrained key column */
     int column_count;
     key_ranges *out;
@@ -66,10 +65,10 @@ static void key_ranges_clear(key_ranges *r)
 {
     buf_clear(&r->bytes);
     r->count = 0;
+    r->widened = 0;
 }
 
-/* Append [lo, hi); neither may point into r. */
-static int add(key_ranges *r, fkv_slice lo, fkv_slice hi, int point)
+int key_ranges_add(key_ranges *r, fkv_slice lo, fkv_slice hi, int point)
 {
     key_range *item;
 
@@ -93,7 +92,7 @@ static int add(key_ranges *r, fkv_slice lo, fkv_slice hi, int point)
 
 static int add_tags(key_ranges *r, uint8_t from, uint8_t to)
 {
-    return add(r, fkv_slice_of(&from, 1), fkv_slice_of(&to, 1), 0);
+    return key_ranges_add(r, fkv_slice_of(&from, 1), fkv_slice_of(&to, 1), 0);
 }
 
 /* -- sets ------------------------------------------------------------------------------------ */
@@ -132,7 +131,7 @@ static int normalise(key_ranges *r)
             if (!entries[i].point) e.point = 0;
             i++;
         }
-        rc = add(&sorted, e.lo, e.hi, e.point);
+        rc = key_ranges_add(&sorted, e.lo, e.hi, e.point);
     }
     alloc_free(entries);
     key_ranges_release(r);
@@ -153,7 +152,7 @@ static int intersect(key_ranges *a, const key_ranges *b)
         fkv_slice lo = slice_compare(alo, blo) > 0 ? alo : blo;
         fkv_slice hi = slice_compare(ahi, bhi) < 0 ? ahi : bhi;
         if (slice_compare(lo, hi) < 0) {
-            rc = add(&both, lo, hi, a->items[i].point || b->items[j].point);
+            rc = key_ranges_add(&both, lo, hi, a->items[i].point || b->items[j].point);
         }
         if (slice_compare(ahi, bhi) < 0) {
             i++;
@@ -199,7 +198,7 @@ static int add_comparison(const kv_table *t, term_op op, const cell *c, int last
     if (text_unordered && (op == TERM_GT || op == TERM_GE)) lo = fkv_slice_of(&class_from, 1);
     if (text_unordered && (op == TERM_LT || op == TERM_LE)) hi = fkv_slice_of(&class_to, 1);
     if (rc == SQLITE_OK && slice_compare(lo, hi) < 0) {
-        rc = add(out, lo, hi, op == TERM_EQ || op == TERM_IN);
+        rc = key_ranges_add(out, lo, hi, op == TERM_EQ || op == TERM_IN);
     }
     buf_release(&at);
     buf_release(&after);
@@ -211,7 +210,7 @@ static int add_numeric_text(key_ranges *out)
     static const uint8_t lo[2] = {KEY_TEXT, NUMERIC_TEXT_FIRST},
                          hi[2] = {KEY_TEXT, NUMERIC_TEXT_END};
 
-    return add(out, fkv_slice_of(lo, 2), fkv_slice_of(hi, 2), 0);
+    return key_ranges_add(out, fkv_slice_of(lo, 2), fkv_slice_of(hi, 2), 0);
 }
 
 /* Numbers that may read as this text: those within the 15 digits SQLite prints. */
@@ -229,7 +228,7 @@ static int add_numbers_near(sqlite3_value *value, int last, key_ranges *out)
         buf at = {0}, after = {0}, unused = {0};
         rc = encode_bounds(&low, last, &at, &unused);
         if (rc == SQLITE_OK) rc = encode_bounds(&high, last, &unused, &after);
-        if (rc == SQLITE_OK) rc = add(out, buf_slice(&at), buf_slice(&after), 0);
+        if (rc == SQLITE_OK) rc = key_ranges_add(out, buf_slice(&at), buf_slice(&after), 0);
         buf_release(&at);
         buf_release(&after);
         buf_release(&unused);
@@ -262,13 +261,30 @@ static int widen(const kv_column *c, term_op op, sqlite3_value *value, int type,
 
 /* -- patterns --------------------------------------------------------------------------------- */
 
-/* Bytes of the pattern up to the first wildcard. */
+/* Length of the well-formed UTF-8 sequence at p, 0 if it is none. */
+static size_t well_formed(const uint8_t *p, size_t size)
+{
+    size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+
+    if (p[0] > 0xf4 || n > size) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    return n;
+}
+
+/* Bytes of the pattern up to the first wildcard. LIKE and GLOB take any ill-formed sequence of
+** either side for U+FFFD: such a place ends the prefix as well. */
 static size_t literal_prefix(fkv_slice pattern, term_op op)
 {
     const char *stops = op == TERM_LIKE ? "%_" : "*?[";
     size_t n = 0;
 
-    while (n < pattern.size && pattern.data[n] && !strchr(stops, pattern.data[n])) n++;
+    while (n < pattern.size && pattern.data[n] && !strchr(stops, pattern.data[n])) {
+        const uint8_t *p = pattern.data + n;
+        size_t more = well_formed(p, pattern.size - n);
+        if (more == 0 || (more == 3 && p[0] == 0xef && p[1] == 0xbf && p[2] == 0xbd)) break;
+        n += more;
+    }
     return n;
 }
 
@@ -293,8 +309,9 @@ static int add_prefix(uint8_t tag, fkv_slice prefix, term_op op, key_ranges *out
         buf_append_u8(&hi, lower);
     }
     keycode_successor(&hi, 0);
-    rc = buf_status(&lo) || buf_status(&hi) ? SQLITE_NOMEM
-                                            : add(out, buf_slice(&lo), buf_slice(&hi), 0);
+    rc = buf_status(&lo) || buf_status(&hi)
+             ? SQLITE_NOMEM
+             : key_ranges_add(out, buf_slice(&lo), buf_slice(&hi), 0);
     buf_release(&lo);
     buf_release(&hi);
     return rc;
@@ -332,12 +349,13 @@ static int add_value(builder *b, const plan_term *term, sqlite3_value *value, ke
     const kv_column *c = &s->columns[s->keys[term->key_index]];
     int last = term->key_index == s->key_count - 1;
     int type = sqlite3_value_type(value);
-    int wide = term->approximate && !(b->plan & PLAN_NARROW) && !sqlite3_value_frombind(value);
+    int wide = term->approximate && !sqlite3_value_frombind(value);
     int rc = SQLITE_OK;
     cell v;
 
     if (type == SQLITE_NULL) return SQLITE_OK; /* compares with nothing */
     if (wide) rc = widen(c, term->op, value, type, last, out);
+    if (wide && term->op == TERM_EQ && out->count) b->out->widened = 1;
     if (rc == SQLITE_OK) rc = cell_from_value(value, affinity_for_comparison(c->affinity), &v);
     if (rc == SQLITE_OK) rc = add_comparison(b->t, term->op, &v, last, out);
     return rc;
@@ -402,8 +420,8 @@ static int emit(builder *b, int position, buf *prefix)
         } else if (point && position + 1 < b->column_count) {
             rc = emit(b, position + 1, prefix);
         } else {
-            rc = add(b->out, buf_slice(prefix), buf_slice(&hi),
-                     point && position + 1 == b->t->schema.key_count);
+            rc = key_ranges_add(b->out, buf_slice(prefix), buf_slice(&hi),
+                                point && position + 1 == b->t->schema.key_count);
         }
         prefix->size = size;
     }
@@ -411,30 +429,25 @@ static int emit(builder *b, int position, buf *prefix)
     return rc;
 }
 
-int keyrange_build(const kv_table *t, int plan, const char *terms, int argc, sqlite3_value **argv,
-                   key_ranges *out, int64_t *offset)
+int keyrange_build(const kv_table *t, const char *terms, int argc, sqlite3_value **argv,
+                   key_ranges *out)
 {
-    builder b = {.t = t, .plan = plan, .out = out};
+    builder b = {.t = t, .out = out};
     buf prefix = {0};
     plan_term term;
     kv_table_range all;
     int rc = SQLITE_OK;
 
-    *offset = 0;
     key_ranges_clear(out);
     if (!terms || !*terms) {
         kv_table_bounds(t, &all);
-        return add(out, fkv_slice_of(all.from, sizeof all.from),
-                   fkv_slice_of(all.to, sizeof all.to), 0);
+        return key_ranges_add(out, fkv_slice_of(all.from, sizeof all.from),
+                              fkv_slice_of(all.to, sizeof all.to), 0);
     }
     b.columns = alloc_zero((size_t)t->schema.key_count * sizeof *b.columns);
     if (!b.columns) return SQLITE_NOMEM;
     for (int i = 0; rc == SQLITE_OK && i < argc && plan_next_term(&terms, &term); i++) {
-        if (term.op == TERM_OFFSET) {
-            *offset = sqlite3_value_int64(argv[i]);
-        } else {
-            rc = apply_term(&b, &term, argv[i]);
-        }
+        rc = apply_term(&b, &term, argv[i]);
     }
     buf_append(&prefix, t->prefix, SPACE_BYTES);
     if (rc == SQLITE_OK && b.column_count == 0) {

@@ -8,14 +8,20 @@
 ** 2. xCreate counts as xBegin, but a table that was created after SAVEPOINT s hears nothing of
 **    ROLLBACK TO s.
 **
+** And a read transaction has no callbacks at all, though its views must last as long as it does.
+** The first read in an explicit transaction therefore enrols the listener of the temp schema,
+** which is told of the end by xCommit or xRollback and lets go of the views. The price: such a
+** transaction counts as a write transaction of the temp database, so that the application's
+** commit hook is called for it, and changes() is 0 after that first read.
+**
 ** So both step `DELETE FROM fastkv_txn WHERE 0`. It deletes nothing, but it enrols this table,
 ** whose methods drive all conns of the connection. They are idempotent (txn.c), so it does not
 ** matter that the tables proper call them too.
 **
 ** fastkv_txn is eponymous: it exists in every connection, in schema main, and enrolling takes
-** main's write lock. For a change in another schema that would be a lock too many, so there a temp
-** table of the same module is made on first use, `temp.fastkv_txn`, and only the temp database is
-** locked.
+** main's write lock. For a change in another schema that would be a lock too many, so there a
+** temp table of the same module is made on first use, `temp.fastkv_txn`, and only the temp
+** database is locked.
 */
 #include "listener.h"
 
@@ -142,6 +148,7 @@ static int commit_all(sqlite3_vtab *vtab)
 
     for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
         following = c->next;
+        conn_unpin(c);
         conn_commit(c);
     }
     return SQLITE_OK;
@@ -153,6 +160,7 @@ static int rollback_all(sqlite3_vtab *vtab)
 
     for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
         following = c->next;
+        conn_unpin(c);
         conn_rollback(c);
     }
     return SQLITE_OK;
@@ -203,13 +211,46 @@ const sqlite3_module listener_module = {
     .xRollbackTo = rollback_to_all,
 };
 
+#define MAKE_TEMP "CREATE VIRTUAL TABLE IF NOT EXISTS temp." LISTENER_NAME " USING " LISTENER_NAME
+#define ENROL_TEMP "DELETE FROM temp." LISTENER_NAME " WHERE 0"
+
+static int step_listen(registry *owner)
+{
+    int rc = SQLITE_OK;
+
+    if (!owner->listen) {
+        rc = sqlite3_prepare_v3(owner->db, ENROL_TEMP, -1, SQLITE_PREPARE_PERSISTENT,
+                                &owner->listen, NULL);
+    }
+    if (rc == SQLITE_OK) {
+        (void)sqlite3_step(owner->listen);
+        rc = sqlite3_reset(owner->listen);
+    }
+    if (rc) {
+        sqlite3_finalize(owner->listen);
+        owner->listen = NULL;
+    }
+    return rc == SQLITE_OK;
+}
+
+int listener_hear(registry *owner)
+{
+    if (step_listen(owner)) return 1;
+    /* The table is not there: it is this connection's first time, or its making was rolled back. */
+    return sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL) == SQLITE_OK && step_listen(owner);
+}
+
+void listener_rest(registry *owner)
+{
+    sqlite3_finalize(owner->listen);
+    owner->listen = NULL;
+}
+
 int listener_enrol(registry *owner, const char *schema, char **error)
 {
     int in_main = sqlite3_stricmp(schema, "main") == 0;
     const char *sql = in_main ? "DELETE FROM main." LISTENER_NAME " WHERE 0"
-                              : "CREATE VIRTUAL TABLE IF NOT EXISTS temp." LISTENER_NAME
-                                " USING " LISTENER_NAME "; DELETE FROM temp." LISTENER_NAME
-                                " WHERE 0";
+                              : MAKE_TEMP "; " ENROL_TEMP;
     char *text = NULL;
     int rc = sqlite3_exec(owner->db, sql, NULL, NULL, &text);
 

@@ -11,4 +11,11 @@ extern const sqlite3_module listener_module;
 ** sqlite3* to its end. `schema` is where the change happens. May be called again. */
 int listener_enrol(registry *owner, const char *schema, char **error);
 
+/* Make the listener of the temp schema take part in the transaction that is open, for reading: only
+** the temp database is locked. 1: it hears of the end of the transaction; 0: it can't. */
+int listener_hear(registry *owner);
+
+/* No table is connected any more: let go of what would keep sqlite3_close() from closing. */
+void listener_rest(registry *owner);
+
 #endif

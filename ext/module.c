@@ -95,7 +95,15 @@ static int begin(sqlite3_vtab *vtab)
     kv_table *t = table_of(vtab);
     int rc = kv_table_ready(t);
 
-    return rc ? rc : errmap_vtab(vtab, conn_begin(t->conn));
+    fkv_status st;
+
+    if (rc) return rc;
+    st = conn_begin(t->conn);
+    if (st == FKV_BUSY && t->conn->behind) {
+        return errmap_say(vtab, SQLITE_BUSY_SNAPSHOT,
+                          "fastkv: another connection has written since this transaction read");
+    }
+    return errmap_vtab(vtab, st);
 }
 
 static int sync_txn(sqlite3_vtab *vtab)

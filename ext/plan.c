@@ -1,9 +1,9 @@
 /*
 ** plan.c -- xBestIndex
 **
-** A plan is a list of terms on leading key columns: equalities (=, IS, IN), and on the first column
-** that has none, ranges (>, >=, <, <=) and patterns (GLOB, LIKE). xFilter turns it into key ranges
-** (keyrange.c). The language of idxStr, one term for each argument in argv:
+** A plan is a list of terms on leading key columns: equalities (=, IS, IN), and on the first
+** column that has none, ranges (>, >=, <, <=) and patterns (GLOB, LIKE). xFilter turns it into
+** key ranges (keyrange.c). The language of idxStr, one term for each argument in argv:
 **
 **   terms := [term (' ' term)*]
 **   term  := op number ['~']        number: position of the column in the primary key
@@ -12,37 +12,38 @@
 ** Example: WHERE sensor = ? AND at >= ? is "=0~ >=1". idxNum holds the PLAN_ bits.
 **
 ** Exact and approximate. SQLite leaves the affinity of a comparison to us, but it depends on the
-** right side: TEXT = 5 compares as text, TEXT = integer_column compares as numbers ('05' matches).
-** Which one it is cannot be asked. With a column of numeric affinity both come to the same, and a
-** literal (sqlite3_vtab_rhs_value) has no affinity; those terms are exact and SQLite need not look
-** again (omit). Every other term is marked '~': SQLite checks each row again, and xFilter takes all
+** right side: TEXT = 5 compares as text, TEXT = integer_column compares as numbers ('05'
+** matches). Which one it is cannot be asked. With a column of numeric affinity both come to the
+** same, and a literal text or blob (sqlite3_vtab_rhs_value) has no numeric affinity, where a
+** number may come from a CAST, which has; those terms are exact and SQLite need not look again
+** (omit). Every other term is marked '~': SQLite checks each row again, and xFilter takes all
 ** rows that could match under either reading. Once a term is approximate no later one is omitted:
 ** the ranges need not honour it.
 **
-** One row. SQLITE_INDEX_SCAN_UNIQUE makes UPDATE and DELETE by key one pass instead of two (1.8 us
-** cheaper here), but SQLite then looks at the first row only, which with a widened equality need
-** not be the one. So it is claimed for exact equalities, and for every UPDATE, where an approximate
-** one is taken at its word (PLAN_NARROW): what is lost is UPDATE … WHERE text_key = (SELECT
-** integer_column …) matching '05'.
+** One row. SQLITE_INDEX_SCAN_UNIQUE makes UPDATE and DELETE by key one pass instead of two (1.8
+** us cheaper here), but SQLite then looks at the first row only, which with a widened equality
+** need not be the one. So it is claimed for exact equalities only.
 **
 ** Collation. A term with another collation than BINARY arrives as usable and is not ours. LIKE's
 ** own range terms arrive with NOCASE; the LIKE term itself is used instead, with omit = 0 (so is
 ** GLOB).
 **
 ** Order. Rows come in key order, so ORDER BY is consumed when its columns are the key columns in
-** order, all up or all down, leaving out those that an equality fixes. An approximate equality does
-** not quite fix its column; where the order is built on that, PLAN_NARROW makes xFilter take it at
-** its word. In a UTF-16 database text sorts by UTF-16 units: no order, and text ranges are
-** approximate.
+** order, all up or all down, leaving out those that an equality fixes. An approximate equality
+** does not quite fix its column ('05' and '5' may both match): if the order leaves such a column
+** out the plan is marked PLAN_GATHER, and should the ranges turn out to be wider than the value,
+** xFilter gathers the keys in them and puts them in order itself (gather.c). In a UTF-16 database
+** text sorts by UTF-16 units: no order, and text ranges are approximate.
 **
 ** Distinct. Where a query wants distinct rows only and uses no column but the first n of the key,
 ** rows that agree in those are the same row to it, and all but one of them are left out: a query
 ** for the sensors in a table of readings seeks from sensor to sensor. (sqlite3_vtab_distinct
 ** permits it; that no other column is used makes it safe beside conditions we are not told of.)
 **
-** Only one IN is used (as a list, through sqlite3_vtab_in), so that the number of ranges stays that
-** of the list. OFFSET is used only when SQLite has nothing left to check or to sort. LIMIT is not:
-** SQLite stops asking by itself.
+** Only one IN is used (as a list, through sqlite3_vtab_in), so that the number of ranges stays
+** that of the list. Neither LIMIT nor OFFSET is: SQLite stops asking by itself, and rows that
+** OFFSET passes over cannot be skipped here, because conditions that we are not told of (two
+** columns of this table compared with each other, say) may drop some of them.
 */
 #include "plan.h"
 
@@ -54,8 +55,7 @@ SQLITE_EXTENSION_INIT3
 #define ESTIMATE_PLANS 64
 #define ROWS_MIN 1000
 
-static const char *const op_names[TERM_COUNT] = {"=",  "in",   ">",    ">=",    "<",
-                                                 "<=", "glob", "like", "offset"};
+static const char *const op_names[TERM_COUNT] = {"=", "in", ">", ">=", "<", "<=", "glob", "like"};
 
 typedef struct planner {
     kv_table *t;
@@ -64,6 +64,7 @@ typedef struct planner {
     int args;
     int approximate;   /* some term is */
     int in_position;   /* key position of the IN; -1 = there is none */
+    uint64_t loose;    /* key positions with an approximate equality, a bit each */
     int bound_columns; /* leading key columns with an equality */
     int range_terms;
     int pattern_terms;
@@ -95,12 +96,13 @@ static int is_binary(sqlite3_index_info *info, int i)
     return !name || sqlite3_stricmp(name, "BINARY") == 0;
 }
 
-/* The right side is a literal: it has no affinity of its own. */
+/* The right side is a constant that surely has no numeric affinity. */
 static int is_literal(sqlite3_index_info *info, int i)
 {
     sqlite3_value *v = NULL;
 
-    return sqlite3_vtab_rhs_value(info, i, &v) == SQLITE_OK && v;
+    if (sqlite3_vtab_rhs_value(info, i, &v) != SQLITE_OK || !v) return 0;
+    return sqlite3_value_type(v) == SQLITE_TEXT || sqlite3_value_type(v) == SQLITE_BLOB;
 }
 
 static int is_in(sqlite3_index_info *info, int i)
@@ -121,10 +123,11 @@ static int is_exact(planner *p, int i, term_op op, int position)
 /* Use constraint i as the next term. */
 static void take(planner *p, int i, term_op op, int position)
 {
-    int exact = op == TERM_OFFSET || is_exact(p, i, op, position);
+    int exact = is_exact(p, i, op, position);
 
     p->args++;
     if (!exact) p->approximate = 1;
+    if (!exact && op == TERM_EQ && position < 64) p->loose |= (uint64_t)1 << position;
     p->info->aConstraintUsage[i].argvIndex = p->args;
     p->info->aConstraintUsage[i].omit = !p->approximate && p->args <= OMIT_MAX;
     sqlite3_str_appendf(p->text, "%s%s%d%s", p->args > 1 ? " " : "", op_names[op], position,
@@ -198,9 +201,11 @@ static void take_ranges(planner *p, int position)
     }
 }
 
-static int is_equal_position(const planner *p, int position)
+/* Does an equality fix this column? `trusting`: also an approximate one. */
+static int is_fixed(const planner *p, int position, int trusting)
 {
-    return position < p->bound_columns && position != p->in_position;
+    if (position >= p->bound_columns || position == p->in_position) return 0;
+    return trusting || (position < 64 && !(p->loose >> position & 1));
 }
 
 static int key_position(const planner *p, int table_column)
@@ -209,8 +214,8 @@ static int key_position(const planner *p, int table_column)
     return p->t->schema.columns[table_column].key_index;
 }
 
-/* Is the key order the wanted one? Sets *descending. */
-static int order_fits(const planner *p, int *descending)
+/* Is the key order the wanted one, columns that an equality fixes left out? Sets *descending. */
+static int order_fits(const planner *p, int trusting, int *descending)
 {
     const sqlite3_index_info *info = p->info;
     int next = 0, direction = -1;
@@ -218,9 +223,12 @@ static int order_fits(const planner *p, int *descending)
     if (!p->t->utf8) return 0;
     for (int i = 0; i < info->nOrderBy; i++) {
         int position = key_position(p, info->aOrderBy[i].iColumn);
-        while (next < p->t->schema.key_count && is_equal_position(p, next)) next++;
+        if (trusting && position >= 0 && is_fixed(p, position, 1) && !is_fixed(p, position, 0)) {
+            return 0; /* an order by a column that is taken for fixed and may not be */
+        }
+        while (next < p->t->schema.key_count && is_fixed(p, next, trusting)) next++;
         if (next == p->t->schema.key_count) break; /* one row: what follows cannot matter */
-        if (position >= 0 && (is_equal_position(p, position) || position < next)) continue;
+        if (position >= 0 && (is_fixed(p, position, trusting) || position < next)) continue;
         if (position != next) return 0;
         if (direction >= 0 && direction != info->aOrderBy[i].desc) return 0;
         direction = info->aOrderBy[i].desc;
@@ -228,35 +236,6 @@ static int order_fits(const planner *p, int *descending)
     }
     *descending = direction == 1;
     return info->nOrderBy > 0;
-}
-
-/* (a, b) > (?, ?) arrives as a >= ?, and SQLite checks it again whatever omit says. */
-static int may_be_row_value(sqlite3_index_info *info, int i)
-{
-    int op = info->aConstraint[i].op;
-
-    return (op == SQLITE_INDEX_CONSTRAINT_GE || op == SQLITE_INDEX_CONSTRAINT_LE) &&
-           !is_literal(info, i);
-}
-
-/* OFFSET may skip rows only if SQLite would drop none and reorder none. */
-static void take_offset(planner *p)
-{
-    int offset = -1;
-
-    for (int i = 0; i < p->info->nConstraint; i++) {
-        const struct sqlite3_index_constraint *c = &p->info->aConstraint[i];
-        if (c->op == SQLITE_INDEX_CONSTRAINT_LIMIT) continue;
-        if (c->op == SQLITE_INDEX_CONSTRAINT_OFFSET) {
-            if (!c->usable) return;
-            offset = i;
-        } else if (!p->info->aConstraintUsage[i].omit || may_be_row_value(p->info, i)) {
-            return;
-        }
-    }
-    if (offset < 0 || p->args >= OMIT_MAX) return;
-    if (p->info->nOrderBy && !p->info->orderByConsumed) return;
-    take(p, offset, TERM_OFFSET, 0);
 }
 
 /* How many leading key columns hold all that a query for distinct rows looks at; 0 = all of them,
@@ -289,14 +268,6 @@ static double table_rows(kv_table *t)
     return t->rows < ROWS_MIN ? ROWS_MIN : (double)t->rows;
 }
 
-/* Only UPDATE asks for all columns, the hidden command column among them. */
-static int is_update(const planner *p)
-{
-    int hidden = schema_command_column(&p->t->schema);
-
-    return hidden < 63 && p->info->colUsed >> hidden & 1;
-}
-
 /* Every key column has one value. */
 static int is_one_row(const planner *p)
 {
@@ -323,9 +294,7 @@ static void estimate(planner *p)
     }
     info->estimatedRows = (sqlite3_int64)rows;
     info->estimatedCost = 10 * seeks + 1.5 * rows;
-    if (is_one_row(p) && (!p->approximate || is_update(p))) {
-        info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
-    }
+    if (is_one_row(p) && !p->approximate) info->idxFlags |= SQLITE_INDEX_SCAN_UNIQUE;
 }
 
 int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
@@ -339,19 +308,18 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     while (position < t->schema.key_count && take_equality(&p, position)) position++;
     p.bound_columns = position;
     if (position < t->schema.key_count) take_ranges(&p, position);
-    if (order_fits(&p, &descending)) {
+    if (order_fits(&p, 0, &descending)) {
         info->orderByConsumed = 1;
-        if (descending) info->idxNum |= PLAN_DESCENDING;
-        /* An IN is no fixed column: its values, widened or not, come in key order. */
-        if (p.bound_columns > (p.in_position >= 0)) info->idxNum |= PLAN_NARROW;
+    } else if (order_fits(&p, 1, &descending)) {
+        info->orderByConsumed = 1;
+        info->idxNum |= PLAN_GATHER;
     }
-    take_offset(&p);
+    if (info->orderByConsumed && descending) info->idxNum |= PLAN_DESCENDING;
     if (t->schema.key_count == 1 && p.args == 1 && p.bound_columns == 1 && p.in_position < 0) {
         info->idxNum |= PLAN_POINT;
-        if (p.approximate && !is_update(&p)) info->idxNum |= PLAN_APPROXIMATE;
-        info->idxNum &= ~PLAN_NARROW;
+        if (p.approximate) info->idxNum |= PLAN_APPROXIMATE;
+        info->idxNum &= ~PLAN_GATHER;
     }
-    if (is_one_row(&p) && is_update(&p)) info->idxNum |= PLAN_NARROW;
     info->idxNum |= distinct_columns(&p) << PLAN_DISTINCT_SHIFT;
     estimate(&p);
     info->idxStr = sqlite3_str_finish(p.text);

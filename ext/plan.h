@@ -9,7 +9,7 @@ enum {
     PLAN_POINT = 1,       /* one equality on a one-column key, and nothing else */
     PLAN_DESCENDING = 2,  /* rows in falling key order */
     PLAN_APPROXIMATE = 4, /* the equality of PLAN_POINT is approximate */
-    PLAN_NARROW = 8,      /* approximate terms are taken as exact: the order depends on it */
+    PLAN_GATHER = 8,      /* the order takes approximate equalities for exact: see gather.h */
     PLAN_DISTINCT_SHIFT =
         8 /* from here on: how many leading key columns tell rows apart; 0 = all */
 };
@@ -23,14 +23,13 @@ typedef enum term_op {
     TERM_LE,
     TERM_GLOB,
     TERM_LIKE,
-    TERM_OFFSET,
     TERM_COUNT
 } term_op;
 
 /* One term of idxStr; argv has one value for each. */
 typedef struct plan_term {
     term_op op;
-    int key_index; /* which column of the key; 0 for OFFSET */
+    int key_index; /* which column of the key */
     int approximate;
 } plan_term;
 

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "errmap.h"
 #include "keycode.h"
+#include "listener.h"
 #include "meta.h"
 
 SQLITE_EXTENSION_INIT3
@@ -18,6 +19,7 @@ void kv_table_free(kv_table *t)
             break;
         }
     }
+    if (!t->owner->tables) listener_rest(t->owner);
     for (int i = 0; t->defaults && i < t->schema.column_count; i++) {
         sqlite3_value_free(t->defaults[i]);
     }

@@ -40,8 +40,6 @@
 
 SQLITE_EXTENSION_INIT3
 
-#define WRITER_WAIT_MS 1000
-
 fkv_status conn_begin(conn *c)
 {
     fkv_status st;
@@ -49,7 +47,14 @@ fkv_status conn_begin(conn *c)
     if (c->in_txn) return FKV_OK;
     st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
     if (st) return st;
+    c->behind = c->pinned && c->current && fkv_snapshot_behind(c->current->snapshot);
+    if (c->behind) {
+        fkv_txn_rollback(c->txn);
+        return FKV_BUSY;
+    }
     c->in_txn = 1;
+    /* Asked here: inside a COMMIT, xSync finds SQLite in autocommit mode already. */
+    c->one_statement = sqlite3_get_autocommit(c->owner->db) != 0;
     c->prepared = 0;
     c->depth = 0;
     c->wants_auto = 0;
@@ -99,24 +104,18 @@ void conn_idle(conn *c)
     }
 }
 
-/* PRAGMA synchronous of the schema as a durability. What cannot be read counts as FULL. */
-static fkv_durability host_durability(conn *c)
+/* With the host: see host.c. */
+static int sync_hosted(conn *c, fkv_durability level, char **error)
 {
-    int level = 2;
+    uint64_t id = 0;
+    fkv_status st = fkv_txn_prepare_hosted(c->txn, level, &id);
 
-    if (!c->synchronous) {
-        char *sql = sqlite3_mprintf("PRAGMA \"%w\".synchronous", c->schema);
-        if (sql) {
-            (void)sqlite3_prepare_v3(c->owner->db, sql, -1, SQLITE_PREPARE_PERSISTENT,
-                                     &c->synchronous, NULL);
-        }
-        sqlite3_free(sql);
+    if (st) {
+        *error = errmap_text(st);
+        return errmap_code(st);
     }
-    if (c->synchronous && sqlite3_step(c->synchronous) == SQLITE_ROW) {
-        level = sqlite3_column_int(c->synchronous, 0);
-    }
-    if (c->synchronous) (void)sqlite3_reset(c->synchronous);
-    return level >= 2 ? FKV_SYNC : level == 1 ? FKV_BACKGROUND : FKV_NONE;
+    c->prepared = PREPARED_HOSTED;
+    return id ? host_write_id(c, id, error) : SQLITE_OK;
 }
 
 int conn_sync(conn *c, char **error)
@@ -124,15 +123,20 @@ int conn_sync(conn *c, char **error)
     fkv_durability level = FKV_NONE;
     fkv_status st;
 
-    if (!c->in_txn || c->prepared || !fkv_txn_active(c->txn)) return SQLITE_OK;
+    if (!c->in_txn || c->prepared == PREPARED_HOSTED || !fkv_txn_active(c->txn)) return SQLITE_OK;
     if (c->wants_auto && c->path) level = host_durability(c);
     if (c->wants_level < level) level = (fkv_durability)c->wants_level;
+    /* Also where it was prepared before: COMMIT may have been refused, and more be in it now. */
+    if (c->hosted && c->path && fkv_txn_writes(c->txn) && host_changed(c)) {
+        return sync_hosted(c, level, error);
+    }
+    if (c->prepared) return SQLITE_OK;
     st = fkv_txn_prepare(c->txn, level);
     if (st) {
         *error = errmap_text(st);
         return errmap_code(st);
     }
-    c->prepared = 1;
+    c->prepared = PREPARED;
     return SQLITE_OK;
 }
 
@@ -142,7 +146,9 @@ static void end(conn *c)
     c->prepared = 0;
     c->depth = 0;
     c->refresh = 1;
+    c->pinned = 0;
     c->epoch++;
+    host_ended(c);
     conn_settle(c);
 }
 

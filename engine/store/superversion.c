@@ -128,7 +128,11 @@ static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 
     *seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     if (id == s->host_id) return FKV_OK;
-    if (id > s->host_id) return FKV_NOTFOUND;
+    if (id > s->host_id)
+        return FKV_RAISEF(FKV_NOTFOUND,
+                          "the store \"%s\" is older than its database, which has "
+                          "committed a transaction that the store does not hold",
+                          s->path);
     for (uint64_t i = s->point_count; i-- > s->point_count - kept;) {
         const host_point *p = &s->points[i % HOST_POINTS];
         if (p->id <= id) break;
@@ -170,6 +174,11 @@ void fkv_snapshot_release(fkv_snapshot *snap)
     if (!snap || atomic_fetch_sub_explicit(&snap->refs, 1, memory_order_acq_rel) > 1) return;
     superversion_unref(snap->view);
     alloc_free(snap);
+}
+
+int fkv_snapshot_behind(const fkv_snapshot *snap)
+{
+    return atomic_load_explicit(&snap->store->visible_seq, memory_order_acquire) != snap->seq;
 }
 
 int fkv_snapshot_stale(const fkv_snapshot *snap)

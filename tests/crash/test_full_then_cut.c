@@ -1,7 +1,7 @@
 /*
-** The disk is full for one write, and a little later the power goes: what was acknowledged is there,
-** and the store opens. (A log segment whose making had failed was removed, and after the cut stood
-** in the chain again.)
+** The disk is full for one write, and a little later the power goes: what was acknowledged is
+** there, and the store opens. (A log segment whose making had failed was removed, and after the
+** cut stood in the chain again.)
 */
 #include <inttypes.h>
 

@@ -1,4 +1,4 @@
-/* Keys far larger than a memtable: they stand at the borders of tables, so in the manifest as well. */
+/* Keys far larger than a memtable: they stand at the borders of tables, so in the manifest too. */
 #include "check.h"
 #include "fastkv.h"
 #include "io/env.h"

@@ -1,0 +1,292 @@
+/*
+** host.c -- one commit for a store and its database
+**
+** A transaction that changed fastkv tables only is committed by the store's log alone: no page of
+** the database is written for it. One that also changed native tables has to be committed by both
+** or by neither, whenever the power goes. So:
+**
+**   xSync      the store prepares it, durably, and gives it an id (fkv_txn_prepare_hosted). The id
+**              is written into the database, as part of its transaction: table fastkv_commit, one
+**              row, one blob of 8 bytes, little-endian.
+**   commit     SQLite commits the database. That decides: either both the native rows and the id
+**              are there, or neither is.
+**   xCommit    the store publishes.
+**
+** A recovery that finds the transaction prepared and not ended asks for the id in the database.
+** It must not ask an old snapshot of it, so it looks through a connection of its own, unless this
+** one holds the write lock. (It is SQLite that opens the file, so SQLite's locks are safe.)
+**
+** Reading. A snapshot of the database tells by the id which of those transactions it holds, and
+** the store gives a view with just these (fkv_snapshot_as_of). The id can only have changed if
+** the database has (SQLITE_FCNTL_DATA_VERSION, some 30 ns), so it is seldom read.
+**
+** The id is written with sqlite3_blob_write, which does not count as a change: changes(),
+** last_insert_rowid() and the update hook do not notice.
+**
+** Which kind is it? No call tells whether a transaction has changed pages. What does:
+**   - rollback journal: it is opened by the first change of a page (and may stay open after it);
+**   - otherwise changed pages are in the cache, where sqlite3_db_cacheflush() finds them: the count
+**     of page writes rises, or they were spilled before: that count rises;
+**   - pages in use cannot be flushed. In an explicit transaction that is page 1, which changes
+**     alone with PRAGMA user_version and with some DDL: the three numbers on it are compared; and,
+**     if other statements are under way, any page: that counts as changed.
+** Every doubt counts as changed, which costs a page write and an fsync and nothing else.
+*/
+#include "host.h"
+
+#include <string.h>
+
+#include "base/coding.h"
+#include "conn.h"
+
+SQLITE_EXTENSION_INIT3
+
+enum { ID_BYTES = 8, LOOK_MS = 1000 };
+
+void host_release(conn *c)
+{
+    host_state *h = &c->host;
+
+    sqlite3_finalize(h->synchronous);
+    sqlite3_finalize(h->read_id);
+    sqlite3_finalize(h->journal_mode);
+    for (int i = 0; i < 3; i++) {
+        sqlite3_finalize(h->page1_read[i]);
+        h->page1_read[i] = NULL;
+    }
+    h->synchronous = h->read_id = h->journal_mode = NULL;
+}
+
+/* A statement kept in *s, made of a format with one %w for the schema; NULL if it cannot be. */
+static sqlite3_stmt *prepared(conn *c, sqlite3_stmt **s, const char *format)
+{
+    char *sql = *s ? NULL : sqlite3_mprintf(format, c->schema);
+
+    if (sql) {
+        (void)sqlite3_prepare_v3(c->owner->db, sql, -1, SQLITE_PREPARE_PERSISTENT, s, NULL);
+    }
+    sqlite3_free(sql);
+    return *s;
+}
+
+fkv_durability host_durability(conn *c)
+{
+    sqlite3_stmt *s = prepared(c, &c->host.synchronous, "PRAGMA \"%w\".synchronous");
+    int level = 2;
+
+    if (s && sqlite3_step(s) == SQLITE_ROW) level = sqlite3_column_int(s, 0);
+    if (s) (void)sqlite3_reset(s);
+    return level >= 2 ? FKV_SYNC : level == 1 ? FKV_BACKGROUND : FKV_NONE;
+}
+
+int host_make_table(sqlite3 *db, const char *schema, char **error)
+{
+    char *text = NULL;
+    char *sql = sqlite3_mprintf("CREATE TABLE IF NOT EXISTS \"%w\"." HOST_TABLE "(id BLOB);"
+                                "INSERT INTO \"%w\"." HOST_TABLE "(rowid, id) SELECT 1, "
+                                "zeroblob(8) WHERE NOT EXISTS (SELECT 1 FROM \"%w\"." HOST_TABLE
+                                ")",
+                                schema, schema, schema);
+    sqlite3_int64 rowid = sqlite3_last_insert_rowid(db);
+    int rc = sql ? sqlite3_exec(db, sql, NULL, NULL, &text) : SQLITE_NOMEM;
+
+    sqlite3_set_last_insert_rowid(db, rowid);
+    if (rc && text) *error = sqlite3_mprintf("fastkv: %s", text);
+    sqlite3_free(text);
+    sqlite3_free(sql);
+    return rc;
+}
+
+#define READ_ID "SELECT id FROM \"%w\"." HOST_TABLE " WHERE rowid = 1"
+
+/* The id in a row of READ_ID. */
+static uint64_t id_of_row(sqlite3_stmt *s)
+{
+    const void *blob = sqlite3_column_blob(s, 0);
+
+    return blob && sqlite3_column_bytes(s, 0) == ID_BYTES ? get_u64(blob) : 0;
+}
+
+uint64_t host_id(conn *c)
+{
+    host_state *h = &c->host;
+    unsigned version = 0;
+    int known = sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_DATA_VERSION,
+                                     &version) == SQLITE_OK;
+    sqlite3_stmt *s;
+
+    if (known && h->id_known && version == h->data_version) return h->id;
+    h->id = 0;
+    s = prepared(c, &h->read_id, READ_ID);
+    if (s && sqlite3_step(s) == SQLITE_ROW) h->id = id_of_row(s);
+    if (s) (void)sqlite3_reset(s);
+    h->id_known = known;
+    h->data_version = version;
+    return h->id;
+}
+
+static int write_blob(conn *c, const uint8_t bytes[ID_BYTES])
+{
+    sqlite3_blob *blob = NULL;
+    int rc = sqlite3_blob_open(c->owner->db, c->schema, HOST_TABLE, "id", 1, 1, &blob);
+    int closed;
+
+    if (rc == SQLITE_OK && sqlite3_blob_bytes(blob) != ID_BYTES) rc = SQLITE_ERROR;
+    if (rc == SQLITE_OK) rc = sqlite3_blob_write(blob, bytes, ID_BYTES, 0);
+    closed = sqlite3_blob_close(blob);
+    return rc ? rc : closed;
+}
+
+int host_write_id(conn *c, uint64_t id, char **error)
+{
+    uint8_t bytes[ID_BYTES];
+    int rc;
+
+    put_u64(bytes, id);
+    rc = write_blob(c, bytes);
+    if (rc == SQLITE_ERROR) { /* somebody removed the table or its row: make it again */
+        rc = host_make_table(c->owner->db, c->schema, error);
+        if (rc == SQLITE_OK) rc = write_blob(c, bytes);
+    }
+    c->host.id_known = 0;
+    if (rc && !*error) {
+        *error = sqlite3_mprintf("fastkv: cannot write to table \"" HOST_TABLE "\": %s",
+                                 sqlite3_errmsg(c->owner->db));
+    }
+    return rc;
+}
+
+static int is_wal(conn *c)
+{
+    sqlite3_stmt *s = prepared(c, &c->host.journal_mode, "PRAGMA \"%w\".journal_mode");
+    int wal = 0;
+
+    if (s && sqlite3_step(s) == SQLITE_ROW) {
+        wal = sqlite3_stricmp((const char *)sqlite3_column_text(s, 0), "wal") == 0;
+    }
+    if (s) (void)sqlite3_reset(s);
+    return wal;
+}
+
+/* A rollback journal. In WAL mode the pointer is that of the WAL file, which is always open. */
+static int journal_is_open(conn *c)
+{
+    sqlite3_file *journal = NULL;
+
+    if (sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_JOURNAL_POINTER, &journal)) {
+        return 1;
+    }
+    return journal && journal->pMethods && !is_wal(c);
+}
+
+static int db_count(conn *c, int op)
+{
+    int now = 0, unused = 0;
+
+    (void)sqlite3_db_status(c->owner->db, op, &now, &unused, 0);
+    return now;
+}
+
+static int cache_was_dirty(conn *c)
+{
+    int writes = db_count(c, SQLITE_DBSTATUS_CACHE_WRITE);
+
+    if (db_count(c, SQLITE_DBSTATUS_CACHE_SPILL) != c->host.spills) return 1;
+    if (sqlite3_db_cacheflush(c->owner->db) != SQLITE_OK) return 1;
+    return db_count(c, SQLITE_DBSTATUS_CACHE_WRITE) != writes;
+}
+
+/* Has page 1 another content than at the last look? */
+static int page1_changed(conn *c)
+{
+    static const char *const pragmas[3] = {"PRAGMA \"%w\".schema_version",
+                                           "PRAGMA \"%w\".user_version",
+                                           "PRAGMA \"%w\".application_id"};
+    host_state *h = &c->host;
+    int changed = !h->page1_known;
+
+    h->page1_known = 1;
+    for (int i = 0; i < 3; i++) {
+        sqlite3_stmt *s = prepared(c, &h->page1_read[i], pragmas[i]);
+        int64_t now = 0;
+        if (s && sqlite3_step(s) == SQLITE_ROW) {
+            now = sqlite3_column_int64(s, 0);
+        } else {
+            h->page1_known = 0;
+        }
+        if (s) (void)sqlite3_reset(s);
+        changed |= now != h->page1[i];
+        h->page1[i] = now;
+    }
+    return changed || !h->page1_known;
+}
+
+void host_opened(conn *c)
+{
+    if (sqlite3_get_autocommit(c->owner->db)) (void)page1_changed(c);
+    host_ended(c);
+}
+
+/* Statements under way besides the COMMIT that we are in. */
+static int others_are_busy(sqlite3 *db)
+{
+    int busy = 0;
+
+    for (sqlite3_stmt *s = sqlite3_next_stmt(db, NULL); s; s = sqlite3_next_stmt(db, s)) {
+        busy += sqlite3_stmt_busy(s);
+    }
+    return busy > 1;
+}
+
+int host_changed(conn *c)
+{
+    if (journal_is_open(c) || cache_was_dirty(c)) return 1;
+    if (c->one_statement) return 0; /* no cursor holds a page now */
+    return page1_changed(c) || others_are_busy(c->owner->db);
+}
+
+void host_ended(conn *c)
+{
+    c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
+}
+
+/* Look at the id through another connection. 1: *id is what is committed now. */
+static int look_again(conn *c, uint64_t *id)
+{
+    sqlite3 *db = NULL;
+    sqlite3_vfs *vfs = NULL;
+    sqlite3_stmt *s = NULL;
+    char *sql = sqlite3_mprintf(READ_ID, "main");
+    int known = 0;
+    int rc = sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
+    int flags = sqlite3_db_readonly(c->owner->db, c->schema) == 1 ? SQLITE_OPEN_READONLY
+                                                                  : SQLITE_OPEN_READWRITE;
+
+    if (rc == SQLITE_OK && sql) {
+        rc = sqlite3_open_v2(sqlite3_db_filename(c->owner->db, c->schema), &db, flags,
+                             vfs ? vfs->zName : NULL);
+    }
+    if (rc == SQLITE_OK && db) {
+        (void)sqlite3_busy_timeout(db, LOOK_MS);
+        rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+        if (rc == SQLITE_OK) rc = sqlite3_step(s);
+        *id = rc == SQLITE_ROW ? id_of_row(s) : 0;
+        known = rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR; /* or no such table */
+    }
+    (void)sqlite3_finalize(s);
+    (void)sqlite3_close(db);
+    sqlite3_free(sql);
+    return known;
+}
+
+int host_committed(void *arg, uint64_t id)
+{
+    conn *c = arg;
+    uint64_t seen = host_id(c);
+
+    /* An id only grows: what this snapshot has is committed, however old it is. */
+    if (seen >= id) return 1;
+    if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
+    if (!look_again(c, &seen)) return -1;
+    return seen >= id;
+}

@@ -1,0 +1,59 @@
+/*
+** host.h -- the database beside which a store lies, and transactions that change both
+**
+** host.c tells how the two are kept together.
+*/
+#ifndef FASTKV_EXT_HOST_H
+#define FASTKV_EXT_HOST_H
+
+#include "sqlite3ext.h"
+
+#include "fastkv.h"
+
+typedef struct conn conn; /* conn.h */
+
+#define HOST_TABLE "fastkv_commit"
+
+/* What a conn remembers of its host. All zero to begin with. */
+typedef struct host_state {
+    sqlite3_stmt *synchronous;   /* PRAGMA schema.synchronous */
+    sqlite3_stmt *journal_mode;  /* PRAGMA schema.journal_mode */
+    sqlite3_stmt *read_id;       /* the id in HOST_TABLE */
+    sqlite3_stmt *page1_read[3]; /* PRAGMAs that tell what lies on page 1 of the database */
+    uint64_t id;                 /* as read at data_version */
+    unsigned data_version;
+    int id_known;
+    int64_t page1[3]; /* what they said at the last look */
+    int page1_known;
+    int spills; /* SQLITE_DBSTATUS_CACHE_SPILL when the last transaction ended */
+} host_state;
+
+/* Let go of the statements: they would keep sqlite3_close() from closing. */
+void host_release(conn *c);
+
+/* PRAGMA synchronous as a durability. What cannot be read counts as FULL. */
+fkv_durability host_durability(conn *c);
+
+/* Make HOST_TABLE in a schema, if it is not there. A result code; *error may be set. */
+int host_make_table(sqlite3 *db, const char *schema, char **error);
+
+/* The id of the last hosted transaction in the host's snapshot of this connection; 0 if none is to
+** be found. REQUIRES: a read transaction of the host is open (in any method but xConnect). */
+uint64_t host_id(conn *c);
+
+/* Write the id as part of the host's transaction. A result code; *error is set on failure. */
+int host_write_id(conn *c, uint64_t id, char **error);
+
+/* The store is opened: look at what host_changed() compares with, if no transaction is open yet. */
+void host_opened(conn *c);
+
+/* In xSync: may this transaction have changed anything but fastkv tables? Errs on the side of 1. */
+int host_changed(conn *c);
+
+/* A transaction has ended. */
+void host_ended(conn *c);
+
+/* fkv_options.host_committed; arg is the conn. */
+int host_committed(void *arg, uint64_t id);
+
+#endif
