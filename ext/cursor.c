@@ -2,19 +2,21 @@
 ** cursor.c -- walking a plan's key ranges
 **
 ** xFilter makes the ranges; the cursor takes them one after another, last first when the order is
-** descending. A range that is one whole key is an fkv_get, any other a walk of an fkv_cursor within
-** bounds. Nothing is decoded before xColumn asks for it, so count(*) reads keys only.
+** descending. A range that is one whole key is an fkv_get, any other a walk of an fkv_cursor
+** within bounds. A list of keys over the open transaction's own writes is walked as well: a walk
+** keeps the writes as they were, so that the list can be finished after COMMIT or ROLLBACK.
+** Nothing is decoded before xColumn asks for it, so count(*) reads keys only.
 **
 ** What a row's bytes rest on. A walk's slices hold until it moves; its writes are those of the
 ** moment it was made. A value from fkv_get is pinned by itself, except one that comes from the
-** open transaction's own writes: that pin ends with the transaction, while SQLite may go on asking
-** this cursor for columns. Such a value is copied.
+** open transaction's own writes: that pin ends with the transaction, while SQLite may go on
+** asking this cursor for columns. Such a value is copied.
 **
-** A query for distinct rows may need only the first of each group (plan.c, "Distinct"): after a few
-** steps inside a group the walk seeks to the next.
+** A query for distinct rows may need only the first of each group (plan.c, "Distinct"): after a
+** few steps inside a group the walk seeks to the next.
 **
-** SQLite opens and closes a cursor for every execution of a statement: closed ones are kept by the
-** conn, with their memory.
+** SQLite opens and closes a cursor for every execution of a statement: closed ones are kept by
+** the conn, with their memory.
 */
 #include "cursor.h"
 
@@ -41,6 +43,8 @@ struct kv_cursor {
     uint8_t descending;
     uint8_t walking; /* on a row of walk, not of got */
     uint8_t row_open;
+    uint8_t walk_made;   /* for this execution: it stays as it is */
+    uint8_t points_walk; /* points are looked up with it */
     int distinct; /* of rows that agree in so many leading key columns one is enough; 0 = none */
     key_ranges ranges;
     size_t left; /* ranges not yet begun */
@@ -148,7 +152,7 @@ static void stand(kv_cursor *c, fkv_slice key, fkv_slice value, int walking)
 /* Look up the one key of a point. *found = 0 if it is not there. */
 static fkv_status get_point(kv_cursor *c, fkv_slice key, int *found)
 {
-    fkv_txn *overlay = conn_overlay(c->conn);
+    fkv_txn *overlay = c->ranges.count > 1 ? NULL : conn_overlay(c->conn);
     fkv_status st;
 
     *found = 0;
@@ -167,11 +171,15 @@ static fkv_status get_point(kv_cursor *c, fkv_slice key, int *found)
     return buf_status(&c->copy);
 }
 
-/* A walk over what is visible now. */
+/* A walk over what is visible now, once for each execution. */
 static fkv_status make_walk(kv_cursor *c)
 {
-    if (c->walk && c->walk_epoch == c->conn->epoch) return FKV_OK;
+    if (c->walk_made || (c->walk && c->walk_epoch == c->conn->epoch)) {
+        c->walk_made = 1;
+        return FKV_OK;
+    }
     drop_walk(c);
+    c->walk_made = 1;
     c->walk_epoch = c->conn->epoch;
     return fkv_cursor_new(c->view->snapshot, conn_overlay(c->conn), &c->walk);
 }
@@ -185,12 +193,28 @@ static fkv_status look(kv_cursor *c, int *found)
     return FKV_OK;
 }
 
+static fkv_status walk_to_point(kv_cursor *c, fkv_slice key, int *found)
+{
+    fkv_status st;
+
+    buf_set(&c->copy, key);
+    buf_append_u8(&c->copy, 0); /* the least key above it */
+    if (buf_status(&c->copy)) return FKV_NOMEM;
+    st = fkv_cursor_bounds(c->walk, key, buf_slice(&c->copy));
+    if (st) return st;
+    fkv_cursor_first(c->walk);
+    return look(c, found);
+}
+
 static fkv_status begin_range(kv_cursor *c, size_t i, int *found)
 {
     fkv_status st;
 
     *found = 0;
-    if (c->ranges.items[i].point) return get_point(c, range_lo(&c->ranges, i), found);
+    if (c->ranges.items[i].point) {
+        if (!c->points_walk) return get_point(c, range_lo(&c->ranges, i), found);
+        return walk_to_point(c, range_lo(&c->ranges, i), found);
+    }
     st = make_walk(c);
     if (st == FKV_OK) {
         st = fkv_cursor_bounds(c->walk, range_lo(&c->ranges, i), range_hi(&c->ranges, i));
@@ -353,6 +377,7 @@ int cursor_filter(sqlite3_vtab_cursor *cursor, int plan, const char *terms, int 
     c->eof = 1;
     c->walking = 0;
     c->left = 0;
+    c->walk_made = 0;
     fkv_value_release(&c->got);
     memset(&c->got, 0, sizeof c->got);
     if (rc) return rc;
@@ -368,6 +393,12 @@ int cursor_filter(sqlite3_vtab_cursor *cursor, int plan, const char *terms, int 
     c->descending = (plan & PLAN_DESCENDING) != 0;
     c->distinct = plan >> PLAN_DISTINCT_SHIFT;
     c->left = c->ranges.count;
+    c->points_walk = 0;
+    if (c->left > 1 && conn_overlay(c->conn)) {
+        st = make_walk(c);
+        if (st) return engine_error(c, st);
+        c->points_walk = 1;
+    }
     return begin_ranges(c);
 }
 

@@ -151,44 +151,36 @@ static int add_key(parser *ps, const char *name)
     return grown[ps->key_count++] ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static int append_type(kv_column *c, const char *text, size_t size, int word)
-{
-    const char *space = word && *c->type ? " " : "";
-    char *type = sqlite3_mprintf("%s%s%.*s", c->type, space, (int)size, text);
-
-    if (!type) return SQLITE_NOMEM;
-    sqlite3_free(c->type);
-    c->type = type;
-    return SQLITE_OK;
-}
-
-/* Type words, and numbers in parentheses. */
+/* Type words, and numbers in parentheses. The type is the text from the first to the last of them,
+** as it is written. */
 static int parse_type(parser *ps, kv_column *c)
 {
     static const char *const clauses[] = {
         "CONSTRAINT", "PRIMARY",    "NOT",       "NULL", "UNIQUE",        "CHECK", "DEFAULT",
         "COLLATE",    "REFERENCES", "GENERATED", "AS",   "AUTOINCREMENT", NULL};
-    int rc = SQLITE_OK;
+    const char *from = ps->t.text, *to = from;
+    char *type;
 
-    while (rc == SQLITE_OK &&
-           (ps->t.kind == TOKEN_WORD || ps->t.kind == TOKEN_QUOTED || ps->t.kind == TOKEN_STRING) &&
+    while ((ps->t.kind == TOKEN_WORD || ps->t.kind == TOKEN_QUOTED || ps->t.kind == TOKEN_STRING) &&
            !is_one_of(&ps->t, clauses)) {
         if (token_is(&ps->t, "HIDDEN")) return fail(ps, "HIDDEN is not a type");
-        rc = append_type(c, ps->t.text, ps->t.size, 1);
+        to = ps->t.text + ps->t.size;
         advance(ps);
     }
-    if (rc == SQLITE_OK && *c->type && token_is(&ps->t, "(")) {
-        do {
-            rc = append_type(c, ps->t.text, ps->t.size, 0);
-            if (rc) return rc;
+    if (to > from && token_is(&ps->t, "(")) {
+        while (!token_is(&ps->t, ")")) {
             advance(ps);
             if (ps->t.kind == TOKEN_END) return fail_near(ps, "\")\"");
-        } while (!token_is(&ps->t, ")"));
-        rc = append_type(c, ")", 1, 0);
+        }
+        to = ps->t.text + 1;
         advance(ps);
     }
-    c->affinity = affinity_of_type(c->type);
-    return rc;
+    type = sqlite3_mprintf("%.*s", (int)(to - from), from);
+    if (!type) return SQLITE_NOMEM;
+    sqlite3_free(c->type);
+    c->type = type;
+    c->affinity = affinity_of_type(type);
+    return SQLITE_OK;
 }
 
 static int parse_default(parser *ps, kv_column *c)

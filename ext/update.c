@@ -27,6 +27,7 @@ SQLITE_EXTENSION_INIT3
 
 /* argv begins with the old and the new primary key. */
 #define FIRST_COLUMN 2
+#define NULL_REFUSED (-1) /* of take_column: NOT NULL */
 
 static int put(kv_table *t)
 {
@@ -86,7 +87,7 @@ static int old_key(kv_table *t, sqlite3_value *value, buf *out)
     return buf_status(out) ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-/* One column's new value into t->cells, with default and affinity, and the NOT NULL check. */
+/* One column's new value into t->cells, with default and affinity. A result code, or NULL_REFUSED. */
 static int take_column(kv_table *t, int i, sqlite3_value *value, int insert)
 {
     const kv_column *c = &t->schema.columns[i];
@@ -100,10 +101,31 @@ static int take_column(kv_table *t, int i, sqlite3_value *value, int insert)
         if ((insert && !sqlite3_value_frombind(value)) || replace) value = usual;
     }
     rc = cell_from_value(value, c->affinity, &t->cells[i]);
-    if (rc == SQLITE_OK && c->not_null && t->cells[i].type == SQLITE_NULL) {
-        rc = not_null_violated(t, c);
-    }
+    if (rc == SQLITE_OK && c->not_null && t->cells[i].type == SQLITE_NULL) return NULL_REFUSED;
     return rc;
+}
+
+/* Take all columns, but those of an UPDATE that keep their value (*unchanged is set then). */
+static int take_columns(kv_table *t, sqlite3_value **argv, int insert, int *unchanged)
+{
+    const kv_schema *s = &t->schema;
+    int replace = sqlite3_vtab_on_conflict(t->owner->db) == SQLITE_REPLACE;
+    int refused = -1;
+
+    for (int i = 0; i < s->column_count; i++) {
+        int rc;
+        if (!insert && s->columns[i].key_index < 0 && sqlite3_value_nochange(argv[i])) {
+            *unchanged = 1;
+            continue;
+        }
+        rc = take_column(t, i, argv[i], insert);
+        if (rc == SQLITE_OK) continue;
+        if (rc != NULL_REFUSED) return rc;
+        /* OR REPLACE looks at columns with a DEFAULT last, and so names another first. */
+        if (refused < 0 || (replace && t->defaults[refused] && !t->defaults[i])) refused = i;
+        if (!replace) break;
+    }
+    return refused < 0 ? SQLITE_OK : not_null_violated(t, &s->columns[refused]);
 }
 
 /* Columns that keep their value come from the old row; *pin holds their bytes. */
@@ -175,7 +197,7 @@ static int insert_row(kv_table *t, sqlite3_value **argv)
     if (sqlite3_value_type(command) != SQLITE_NULL) {
         return command_run(t, command, argv[schema_arg_column(s)]);
     }
-    for (int i = 0; rc == SQLITE_OK && i < s->column_count; i++) rc = take_column(t, i, argv[i], 1);
+    rc = take_columns(t, argv, 1, NULL);
     if (rc == SQLITE_OK) rc = encode(t);
     if (rc == SQLITE_OK) {
         rc = errmap_vtab(&t->base, conn_writable(t->conn, s->options.durability));
@@ -215,13 +237,7 @@ static int change_row(kv_table *t, sqlite3_value *key, sqlite3_value **argv)
     if (rc == SQLITE_OK) {
         rc = errmap_vtab(&t->base, conn_writable(t->conn, s->options.durability));
     }
-    for (int i = 0; rc == SQLITE_OK && i < s->column_count; i++) {
-        if (s->columns[i].key_index < 0 && sqlite3_value_nochange(argv[i])) {
-            unchanged = 1;
-        } else {
-            rc = take_column(t, i, argv[i], 0);
-        }
-    }
+    if (rc == SQLITE_OK) rc = take_columns(t, argv, 0, &unchanged);
     if (rc == SQLITE_OK && unchanged) rc = take_unchanged(t, argv, &pin);
     if (rc == SQLITE_OK) rc = encode(t);
     fkv_value_release(&pin);

@@ -50,7 +50,7 @@ static void names_types_and_clauses(void)
     CHECK(strcmp(p.s.columns[0].name, "a \"b") == 0 && p.s.columns[0].not_null);
     CHECK(p.s.columns[0].affinity == AFFINITY_TEXT);
     CHECK(strcmp(p.s.columns[1].name, "c d") == 0 && p.s.columns[1].key_index == 0);
-    CHECK(strcmp(p.s.columns[1].type, "DECIMAL(10,-2)") == 0);
+    CHECK(strcmp(p.s.columns[1].type, "DECIMAL(10, -2)") == 0);
     CHECK(p.s.columns[1].affinity == AFFINITY_NUMERIC && p.s.columns[1].not_null);
     CHECK(strcmp(p.s.columns[2].name, "e`f") == 0 && p.s.columns[2].affinity == AFFINITY_REAL);
     CHECK(strcmp(p.s.columns[2].default_text, "-1.5e3") == 0);
