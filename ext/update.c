@@ -87,7 +87,7 @@ static int old_key(kv_table *t, sqlite3_value *value, buf *out)
     return buf_status(out) ? SQLITE_NOMEM : SQLITE_OK;
 }
 
-/* One column's new value into t->cells, with default and affinity. A result code, or NULL_REFUSED. */
+/* One column's new value into t->cells, with default and affinity. A result, or NULL_REFUSED. */
 static int take_column(kv_table *t, int i, sqlite3_value *value, int insert)
 {
     const kv_column *c = &t->schema.columns[i];
