@@ -79,10 +79,15 @@ EXT_OBJ    := $(EXT_SRC:%.c=$(B)/%.o)
 CORE_OBJ   := $(EXT_SRC:%.c=$(B)/core/%.o)
 BENCH_OBJ  := $(BENCH_SRC:%.c=$(B)/%.o)
 TEST_BIN   := $(TEST_SRC:%.c=$(B)/%)
+# What stands beside test_oracle.c is linked with it.
+ORACLE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/oracle/*.c)))
 
 # An engine test is linked with the engine alone; all others also get the extension, linked in.
 ENGINE_TESTS := $(filter-out $(B)/tests/unit/test_ext_%,$(filter $(B)/tests/unit/%,$(TEST_BIN)))
 SQL_TESTS    := $(filter-out $(ENGINE_TESTS),$(TEST_BIN))
+
+TEST_DEPS := build/deps-test build/deps-bindings
+DEPS      := build/deps-demo $(TEST_DEPS)
 
 # -- targets -------------------------------------------------------------------------------------
 
@@ -97,10 +102,10 @@ endif
 demo: all build/deps-demo ## index this machine's /usr in a fastkv table and query it
 	@tests/demo.sh
 
-test: all build/deps-test ## run every test suite, about ten minutes
+test: all $(TEST_DEPS) ## run every test suite, about ten minutes
 	@tests/run.sh
 
-verify: all build/deps-test ## every suite in every build mode with larger counts: hours
+verify: all $(TEST_DEPS) ## every suite in every build mode with larger counts: hours
 	@FKV_TEST_SCALE=$${FKV_TEST_SCALE:-10} tests/run.sh --all-modes
 
 lint: all build/deps-test ## check layers, lengths, banned calls, exports, format; cppcheck
@@ -130,8 +135,8 @@ cover: build/deps-test ## line coverage of engine/ and ext/ by the unit and SQL 
 	@tests/tools/cover.sh
 
 deps: ## look again for what is needed, and install what is missing (Debian packages)
-	@rm -f build/config.mk build/deps-demo build/deps-test
-	@$(MAKE) --no-print-directory build/config.mk build/deps-demo build/deps-test
+	@rm -f build/config.mk $(DEPS)
+	@$(MAKE) --no-print-directory build/config.mk $(DEPS)
 	@echo "all there"
 
 help: ## this list
@@ -150,7 +155,7 @@ build/config.mk: tests/tools/deps.sh
 	@mkdir -p build
 	@sh tests/tools/deps.sh build $@
 
-build/deps-demo build/deps-test: build/deps-%: tests/tools/deps.sh | build/config.mk
+$(DEPS): build/deps-%: tests/tools/deps.sh | build/config.mk
 	@sh tests/tools/deps.sh $* $@
 
 # -- compiling -----------------------------------------------------------------------------------
@@ -196,7 +201,8 @@ $(B)/core/ext/%.o: ext/%.c $(B)/flags
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call compile,-Iengine -Iext -Itests -DSQLITE_CORE)
 
--include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ)) $(TEST_BIN:%=%.d)
+-include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(ORACLE_OBJ)) \
+    $(TEST_BIN:%=%.d)
 
 # -- linking -------------------------------------------------------------------------------------
 
@@ -224,9 +230,11 @@ $(ENGINE_TESTS): %: %.o $(ENGINE_OBJ) $(B)/sources
 	@echo "  link  $@"
 	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(LIBS)
 
+$(B)/tests/oracle/test_oracle: $(ORACLE_OBJ)
 $(SQL_TESTS): %: %.o $(ENGINE_OBJ) $(CORE_OBJ) $(B)/sources
 	@echo "  link  $@"
-	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(CORE_OBJ) -lsqlite3 $(LIBS)
+	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $(filter $(B)/tests/%.o,$^) $(ENGINE_OBJ) $(CORE_OBJ) \
+	    -lsqlite3 $(LIBS)
 
 $(B)/bench: $(BENCH_OBJ)
 	@echo "  link  $@"

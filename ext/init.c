@@ -5,6 +5,8 @@
 ** outlive the connection that loaded it. A static build (-DSQLITE_CORE) is for
 ** sqlite3_auto_extension or a direct call, where that code would be taken for an error.
 */
+#include <stdatomic.h>
+
 #include "sqlite3ext.h"
 
 #include "base/alloc.h"
@@ -94,12 +96,36 @@ static int register_all(sqlite3 *db)
     return rc;
 }
 
+#ifndef SQLITE_CORE
+/* All our calls of SQLite go through one pointer, set by the first load and never again, because
+** other threads read it. A process may hold two SQLite libraries (Node with a binding that brings
+** its own): what one of them has allocated must not be freed by the other. 0 = refuse. */
+static int take_api(const sqlite3_api_routines *api)
+{
+    static _Atomic int state; /* 0 not set, 1 being set, 2 set */
+    int unset = 0;
+
+    if (atomic_compare_exchange_strong(&state, &unset, 1)) {
+        SQLITE_EXTENSION_INIT2(api);
+        atomic_store(&state, 2);
+    }
+    while (atomic_load(&state) != 2) {} /* for the length of one store */
+    return sqlite3_api == api;
+}
+#endif
+
 __attribute__((visibility("default"))) int sqlite3_fastkv_init(sqlite3 *db, char **error,
                                                                const sqlite3_api_routines *api)
 {
     int rc;
 
-    SQLITE_EXTENSION_INIT2(api);
+#ifndef SQLITE_CORE
+    if (!take_api(api)) {
+        *error = api->mprintf("fastkv is in use by another SQLite library of this process, %s",
+                              sqlite3_libversion());
+        return SQLITE_ERROR;
+    }
+#endif
     (void)api;
     if (sqlite3_libversion_number() < SQLITE_OLDEST) {
         *error = sqlite3_mprintf("fastkv needs SQLite 3.38.0 or newer; this is %s",

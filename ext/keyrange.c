@@ -213,15 +213,22 @@ static int add_numeric_text(key_ranges *out)
     return key_ranges_add(out, fkv_slice_of(lo, 2), fkv_slice_of(hi, 2), 0);
 }
 
-/* Numbers that may read as this text: those within the 15 digits SQLite prints. */
+static int begins_number(uint8_t c)
+{
+    return (c >= '0' && c <= '9') || c == '-' || c == 'I' || c == 'i';
+}
+
+/* Numbers that may read as this text: those within the 15 digits SQLite prints. (The text is
+** asked for its value whatever follows the digits: a superset. sqlite3_value_numeric_type() would
+** change the value, and a copy made by sqlite3_value_dup() must not be given to it: newer SQLite
+** crashes.) */
 static int add_numbers_near(sqlite3_value *value, int last, key_ranges *out)
 {
-    sqlite3_value *copy = sqlite3_value_dup(value);
-    int type = copy ? sqlite3_value_numeric_type(copy) : SQLITE_NULL;
-    int rc = copy ? SQLITE_OK : SQLITE_NOMEM;
+    const uint8_t *text = sqlite3_value_text(value);
+    int rc = text ? SQLITE_OK : SQLITE_NOMEM;
 
-    if (type == SQLITE_INTEGER || type == SQLITE_FLOAT) {
-        double middle = sqlite3_value_double(copy);
+    if (text && begins_number(text[0])) {
+        double middle = sqlite3_value_double(value);
         double slack = middle - middle == 0 ? (middle < 0 ? -middle : middle) * 1e-13 : 0;
         cell low = {.type = SQLITE_FLOAT, .real = middle - slack};
         cell high = {.type = SQLITE_FLOAT, .real = middle + slack};
@@ -233,7 +240,6 @@ static int add_numbers_near(sqlite3_value *value, int last, key_ranges *out)
         buf_release(&after);
         buf_release(&unused);
     }
-    sqlite3_value_free(copy);
     return rc;
 }
 
@@ -286,11 +292,6 @@ static size_t literal_prefix(fkv_slice pattern, term_op op)
         n += more;
     }
     return n;
-}
-
-static int begins_number(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || c == '-' || c == 'I' || c == 'i';
 }
 
 /* Strings of one class that begin with the prefix; for LIKE in any mix of (ASCII) case. */

@@ -118,6 +118,20 @@ static int sync_hosted(conn *c, fkv_durability level, char **error)
     return id ? host_write_id(c, id, error) : SQLITE_OK;
 }
 
+static int takes_part(const conn *c)
+{
+    return c->in_txn && c->hosted && c->path && fkv_txn_writes(c->txn);
+}
+
+/* Several stores have only their databases to commit them together. */
+static int several_take_part(const registry *owner)
+{
+    int stores = 0;
+
+    for (const conn *c = owner->conns; c; c = c->next) stores += takes_part(c);
+    return stores > 1;
+}
+
 int conn_sync(conn *c, char **error)
 {
     fkv_durability level = FKV_NONE;
@@ -127,7 +141,7 @@ int conn_sync(conn *c, char **error)
     if (c->wants_auto && c->path) level = host_durability(c);
     if (c->wants_level < level) level = (fkv_durability)c->wants_level;
     /* Also where it was prepared before: COMMIT may have been refused, and more be in it now. */
-    if (c->hosted && c->path && fkv_txn_writes(c->txn) && host_changed(c)) {
+    if (takes_part(c) && (several_take_part(c->owner) || host_changed(c))) {
         return sync_hosted(c, level, error);
     }
     if (c->prepared) return SQLITE_OK;

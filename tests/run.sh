@@ -11,7 +11,8 @@
 #
 # A suite may choose its modes itself with a line containing `test-modes: release asan tsan`, and ask
 # to run with nothing beside it (it measures time) with `test-alone`. Its last words are
-# "N passed, N failed"; its output goes to build/logs/ and is shown only if something failed.
+# "N passed, N failed"; its output goes to build/logs/ and is shown only if something failed. Lines
+# that begin with SKIPPED are shown always: what cannot be tested here, and why.
 #
 # A suite is given in its environment:
 #   FASTKV_MODE     release, asan, tsan
@@ -63,7 +64,7 @@ run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed faile
     if [ -z "$count" ]; then
         passed=0 failed=1
         echo "run.sh: ended with status $status without saying how many passed" >>"$log.log"
-    elif [ "$passed" = 0 ] && [ "$failed" = 0 ]; then
+    elif [ "$passed" = 0 ] && [ "$failed" = 0 ] && ! grep -aq '^SKIPPED' "$log.log"; then
         failed=1
         echo "run.sh: no test was run" >>"$log.log"
     elif [ "$status" != 0 ] && [ "$failed" = 0 ]; then
@@ -78,6 +79,7 @@ run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed faile
     elif [ -t 1 ]; then
         printf '     %s\n' "$name"
     fi
+    grep -a '^SKIPPED' "$log.log" | sed "s|^SKIPPED|SKIPPED in $name:|"
 }
 
 if [ "${1-}" = --suite ]; then

@@ -122,6 +122,11 @@ struct fkv_env {
 
     uint64_t (*process_id)(fkv_env *);
 
+    /* How many forks this process is away from the one that loaded the library. What was made at
+    ** another count is inert: file calls on it fail, mutexes are passed without locking, threads
+    ** are not there. About a nanosecond. */
+    uint32_t (*fork_count)(fkv_env *);
+
     /* -- threads ---------------------------------------------------------------------------- */
 
     /* Start run(arg) on a thread of its own, all signals blocked, named `name` (<= 15 bytes). */

@@ -209,6 +209,11 @@ static void boot_id(fkv_env *env, uint8_t out[16])
     base_of(env)->boot_id(base_of(env), out);
 }
 
+static uint32_t fork_count(fkv_env *env)
+{
+    return base_of(env)->fork_count(base_of(env));
+}
+
 static uint64_t process_id(fkv_env *env)
 {
     return base_of(env)->process_id(base_of(env));
@@ -314,6 +319,7 @@ static const fkv_env fault_functions = {
     .random = random_bytes,
     .boot_id = boot_id,
     .process_id = process_id,
+    .fork_count = fork_count,
     .thread_start = thread_start,
     .thread_join = thread_join,
     .mutex_new = mutex_new,

@@ -28,12 +28,12 @@
 #include "base/alloc.h"
 
 struct env_dir {
-    int fd;
+    posix_fd handle;
     char path[]; /* as given, for messages */
 };
 
 struct env_file {
-    int fd;
+    posix_fd handle;
     char path[]; /* directory/name at the time of opening, for messages */
 };
 
@@ -126,11 +126,11 @@ static void dir_close(fkv_env *env, env_dir *dir)
 {
     (void)env;
     if (!dir) return;
-    if (dir->fd >= 0) (void)close(dir->fd);
+    posix_fd_close(&dir->handle);
     alloc_free(dir);
 }
 
-/* Make the directory and leave it open in dir->fd. */
+/* Make the directory and leave it open. */
 static fkv_status make_directory(env_dir *dir)
 {
     fkv_status rc;
@@ -141,12 +141,12 @@ static fkv_status make_directory(env_dir *dir)
         rc = error == EEXIST ? FKV_BUSY : status_of(error, 1, FKV_CANTOPEN);
         return posix_fail(rc, "create directory", dir->path, error);
     }
-    dir->fd = open_at(AT_FDCWD, dir->path, O_RDONLY | O_DIRECTORY);
-    error = dir->fd < 0 ? errno : 0;
+    dir->handle.fd = open_at(AT_FDCWD, dir->path, O_RDONLY | O_DIRECTORY);
+    error = dir->handle.fd < 0 ? errno : 0;
     if (error) {
         rc = posix_fail(status_of(error, 0, FKV_CANTOPEN), "open directory", dir->path, error);
     } else {
-        error = sync_parent(dir->fd);
+        error = sync_parent(dir->handle.fd);
         if (!error) return FKV_OK;
         rc = posix_fail(FKV_IOERR_SYNC, "sync the parent of", dir->path, error);
     }
@@ -164,15 +164,15 @@ static fkv_status dir_open(fkv_env *env, const char *path, int flags, env_dir **
     *out = NULL;
     if (!dir) return posix_fail(FKV_NOMEM, "open directory", path, ENOMEM);
     memcpy(dir->path, path, n);
-    dir->fd = -1;
+    dir->handle = (posix_fd){.fd = -1};
     if (exclusive) {
         rc = make_directory(dir);
         if (rc) goto done;
     }
     /* At most twice: somebody else may make it between our looking and our making. */
-    for (int tries = 0; dir->fd < 0; tries++) {
-        dir->fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-        if (dir->fd >= 0) break;
+    for (int tries = 0; dir->handle.fd < 0; tries++) {
+        dir->handle.fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+        if (dir->handle.fd >= 0) break;
         absent = errno == ENOENT;
         if (!absent || !(flags & ENV_CREATE) || tries > 0) {
             rc = posix_fail(status_of(errno, 0, FKV_CANTOPEN), "open directory", path, errno);
@@ -182,6 +182,7 @@ static fkv_status dir_open(fkv_env *env, const char *path, int flags, env_dir **
         if (rc && rc != FKV_BUSY) goto done;
         rc = FKV_OK;
     }
+    posix_fd_keep(&dir->handle);
     *out = dir;
     dir = NULL;
 done:
@@ -191,7 +192,7 @@ done:
 
 static fkv_status dir_sync(fkv_env *env, env_dir *dir)
 {
-    int error = sync_directory(dir->fd);
+    int error = sync_directory(dir->handle.fd);
 
     (void)env;
     return error ? posix_fail(FKV_IOERR_SYNC, "sync directory", dir->path, error) : FKV_OK;
@@ -201,7 +202,7 @@ static fkv_status dir_list(fkv_env *env, env_dir *dir,
                            fkv_status (*each)(void *arg, const char *name), void *arg)
 {
     /* A descriptor of its own, because the position in the listing belongs to the descriptor. */
-    int fd = open_at(dir->fd, ".", O_RDONLY | O_DIRECTORY);
+    int fd = open_at(dir->handle.fd, ".", O_RDONLY | O_DIRECTORY);
     DIR *list = fd < 0 ? NULL : fdopendir(fd);
     fkv_status rc = FKV_OK;
     int error;
@@ -233,7 +234,7 @@ static fkv_status dir_identity(fkv_env *env, env_dir *dir, env_identity *out)
 
     (void)env;
     *out = (env_identity){0, 0};
-    if (fstat(dir->fd, &st) < 0)
+    if (fstat(dir->handle.fd, &st) < 0)
         return posix_fail(status_of(errno, 0, FKV_IOERR), "examine directory", dir->path, errno);
     out->device = (uint64_t)st.st_dev;
     out->inode = (uint64_t)st.st_ino;
@@ -253,8 +254,7 @@ static void file_close(fkv_env *env, env_file *file)
 {
     (void)env;
     if (!file) return;
-    /* No retry: on Linux the descriptor is gone even after EINTR. */
-    if (file->fd >= 0) (void)close(file->fd);
+    posix_fd_close(&file->handle);
     alloc_free(file);
 }
 
@@ -280,18 +280,18 @@ static fkv_status file_open(fkv_env *env, env_dir *dir, const char *name, int fl
     memcpy(file->path, dir->path, dir_bytes);
     file->path[dir_bytes] = '/';
     memcpy(file->path + dir_bytes + 1, name, name_bytes);
-    file->fd = -1;
+    file->handle = (posix_fd){.fd = -1};
     if (!name_is_plain(name)) {
         rc = FKV_RAISEF(FKV_CANTOPEN, "cannot open \"%s\": not a plain file name", file->path);
         goto done;
     }
-    file->fd = open_at(dir->fd, name, open_flags(flags));
-    if (file->fd < 0) {
+    file->handle.fd = open_at(dir->handle.fd, name, open_flags(flags));
+    if (file->handle.fd < 0) {
         rc = errno == EEXIST ? FKV_BUSY : status_of(errno, changing, FKV_CANTOPEN);
         rc = posix_fail(rc, changing ? "open for writing" : "open", file->path, errno);
         goto done;
     }
-    if (fstat(file->fd, &st) < 0) {
+    if (fstat(file->handle.fd, &st) < 0) {
         rc = posix_fail(status_of(errno, 0, FKV_CANTOPEN), "examine", file->path, errno);
         goto done;
     }
@@ -300,9 +300,10 @@ static fkv_status file_open(fkv_env *env, env_dir *dir, const char *name, int fl
         goto done;
     }
     if (flags & ENV_UNCACHED) {
-        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-        (void)posix_fadvise(file->fd, 0, 0, POSIX_FADV_NOREUSE);
+        (void)posix_fadvise(file->handle.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+        (void)posix_fadvise(file->handle.fd, 0, 0, POSIX_FADV_NOREUSE);
     }
+    posix_fd_keep(&file->handle);
     *out = file;
     file = NULL;
 done:
@@ -321,7 +322,7 @@ static fkv_status file_read(fkv_env *env, env_file *file, uint64_t offset, void 
     if (offset > INT64_MAX) return FKV_OK; /* where no file has bytes */
     if (size > INT64_MAX - offset) size = (size_t)(INT64_MAX - offset);
     while (done < size) {
-        ssize_t n = pread(file->fd, p + done, size - done, (off_t)(offset + done));
+        ssize_t n = pread(file->handle.fd, p + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return posix_fail(status_of(errno, 0, FKV_IOERR), "read", file->path, errno);
         if (n == 0) break;
@@ -341,7 +342,7 @@ static fkv_status file_write(fkv_env *env, env_file *file, uint64_t offset, cons
     if (offset > INT64_MAX || size > INT64_MAX - offset)
         return posix_fail(FKV_IOERR, "write", file->path, EFBIG);
     while (done < size) {
-        ssize_t n = pwrite(file->fd, p + done, size - done, (off_t)(offset + done));
+        ssize_t n = pwrite(file->handle.fd, p + done, size - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return posix_fail(status_of(errno, 0, FKV_IOERR), "write", file->path, errno);
         if (n == 0) return posix_fail(FKV_IOERR, "write", file->path, EIO);
@@ -356,7 +357,7 @@ static fkv_status file_sync(fkv_env *env, env_file *file)
 
     (void)env;
     do {
-        rc = fdatasync(file->fd);
+        rc = fdatasync(file->handle.fd);
     } while (rc < 0 && errno == EINTR);
     /* Whatever the reason: the kernel may have dropped the pages, and would call the next sync a
     ** success. */
@@ -372,11 +373,11 @@ static fkv_status file_allocate(fkv_env *env, env_file *file, uint64_t offset, u
     if (offset > INT64_MAX || size > INT64_MAX - offset)
         return posix_fail(FKV_IOERR, "allocate space for", file->path, EFBIG);
     do {
-        error = fallocate(file->fd, 0, (off_t)offset, (off_t)size) < 0 ? errno : 0;
+        error = fallocate(file->handle.fd, 0, (off_t)offset, (off_t)size) < 0 ? errno : 0;
     } while (error == EINTR);
     /* Writes zeros instead where the file system cannot do it. */
     while (error == EOPNOTSUPP || error == ENOSYS) {
-        error = posix_fallocate(file->fd, (off_t)offset, (off_t)size);
+        error = posix_fallocate(file->handle.fd, (off_t)offset, (off_t)size);
         if (error != EINTR) break;
         error = EOPNOTSUPP;
     }
@@ -391,7 +392,7 @@ static fkv_status file_size(fkv_env *env, env_file *file, uint64_t *out)
 
     (void)env;
     *out = 0;
-    if (fstat(file->fd, &st) < 0)
+    if (fstat(file->handle.fd, &st) < 0)
         return posix_fail(status_of(errno, 0, FKV_IOERR), "examine", file->path, errno);
     *out = (uint64_t)st.st_size;
     return FKV_OK;
@@ -409,7 +410,7 @@ static fkv_status file_lock(fkv_env *env, env_file *file, uint64_t byte, int mod
     if (mode == ENV_LOCK_SHARED) lock.l_type = F_RDLCK;
     if (mode == ENV_LOCK_EXCLUSIVE) lock.l_type = F_WRLCK;
     do {
-        rc = fcntl(file->fd, F_OFD_SETLK, &lock);
+        rc = fcntl(file->handle.fd, F_OFD_SETLK, &lock);
     } while (rc < 0 && errno == EINTR);
     if (rc == 0) return FKV_OK;
     if (errno == EAGAIN || errno == EACCES)
@@ -422,7 +423,7 @@ static fkv_status file_rename(fkv_env *env, env_dir *dir, const char *from, cons
     (void)env;
     if (!name_is_plain(from) || !name_is_plain(to))
         return fail_in_dir(FKV_INVALID, "rename", dir, from, EINVAL);
-    if (renameat(dir->fd, from, dir->fd, to) == 0) return FKV_OK;
+    if (renameat(dir->handle.fd, from, dir->handle.fd, to) == 0) return FKV_OK;
     return fail_in_dir(status_of(errno, 1, FKV_IOERR), "rename", dir, from, errno);
 }
 
@@ -430,7 +431,7 @@ static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
 {
     (void)env;
     if (!name_is_plain(name)) return fail_in_dir(FKV_INVALID, "remove", dir, name, EINVAL);
-    if (unlinkat(dir->fd, name, 0) == 0) return FKV_OK;
+    if (unlinkat(dir->handle.fd, name, 0) == 0) return FKV_OK;
     return fail_in_dir(status_of(errno, 1, FKV_IOERR), "remove", dir, name, errno);
 }
 
@@ -460,6 +461,7 @@ fkv_env *env_posix(void)
                           .random = posix_random,
                           .boot_id = posix_boot_id,
                           .process_id = posix_process_id,
+                          .fork_count = posix_fork_count,
                           .thread_start = posix_thread_start,
                           .thread_join = posix_thread_join,
                           .mutex_new = posix_mutex_new,

@@ -1,6 +1,6 @@
 /*
 ** env_posix.h -- private to io/env_posix*.c: the half of the operating system env that is not
-** about files. Contracts in io/env.h.
+** about files, and forks. Contracts in io/env.h.
 */
 #ifndef FKV_IO_ENV_POSIX_H
 #define FKV_IO_ENV_POSIX_H
@@ -9,6 +9,18 @@
 
 /* Raise `status` for `cannot <action> "<object>": <text of errno value error>`. */
 fkv_status posix_fail(fkv_status status, const char *action, const char *object, int error);
+
+/* -- env_posix_fork.c -- */
+
+/* An open descriptor, listed so that fork() can close it in the child. */
+typedef struct posix_fd {
+    int fd; /* -1: none, or from before a fork */
+    struct posix_fd *next, **link;
+} posix_fd;
+
+void posix_fd_keep(posix_fd *f);  /* list it; f->fd is set */
+void posix_fd_close(posix_fd *f); /* close it; it need not be listed */
+uint32_t posix_fork_count(fkv_env *env);
 
 void *posix_map(fkv_env *env, size_t size);
 void posix_unmap(fkv_env *env, void *base, size_t size);

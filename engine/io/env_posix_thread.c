@@ -23,6 +23,7 @@
 #define WAIT_US_MAX ((uint64_t)365 * 86400 * 1000000) /* longer than anybody waits; fits time_t */
 
 struct env_thread {
+    uint32_t born; /* fork count, here and below */
     pthread_t id;
     void (*run)(void *arg);
     void *arg;
@@ -31,6 +32,7 @@ struct env_thread {
 
 struct env_mutex {
     pthread_mutex_t mutex;
+    uint32_t born;
 };
 
 struct env_cond {
@@ -217,6 +219,7 @@ fkv_status posix_thread_start(fkv_env *env, void (*run)(void *arg), void *arg, c
     (void)env;
     *out = NULL;
     if (!thread) return posix_fail(FKV_NOMEM, "start thread", name, ENOMEM);
+    thread->born = posix_fork_count(env);
     thread->run = run;
     thread->arg = arg;
     memcpy(thread->name, name, strnlen(name, sizeof thread->name - 1));
@@ -233,7 +236,7 @@ void posix_thread_join(fkv_env *env, env_thread *thread)
 {
     (void)env;
     if (!thread) return;
-    (void)pthread_join(thread->id, NULL);
+    if (thread->born == posix_fork_count(env)) (void)pthread_join(thread->id, NULL);
     alloc_free(thread);
 }
 
@@ -248,28 +251,26 @@ fkv_status posix_mutex_new(fkv_env *env, env_mutex **out)
         alloc_free(m);
         return posix_fail(FKV_NOMEM, "make", "mutex", error);
     }
+    m->born = posix_fork_count(env);
     *out = m;
     return FKV_OK;
 }
 
 void posix_mutex_free(fkv_env *env, env_mutex *m)
 {
-    (void)env;
     if (!m) return;
-    (void)pthread_mutex_destroy(&m->mutex);
+    if (m->born == posix_fork_count(env)) (void)pthread_mutex_destroy(&m->mutex);
     alloc_free(m);
 }
 
 void posix_mutex_lock(fkv_env *env, env_mutex *m)
 {
-    (void)env;
-    (void)pthread_mutex_lock(&m->mutex);
+    if (m->born == posix_fork_count(env)) (void)pthread_mutex_lock(&m->mutex);
 }
 
 void posix_mutex_unlock(fkv_env *env, env_mutex *m)
 {
-    (void)env;
-    (void)pthread_mutex_unlock(&m->mutex);
+    if (m->born == posix_fork_count(env)) (void)pthread_mutex_unlock(&m->mutex);
 }
 
 void posix_global_lock(fkv_env *env)
@@ -315,7 +316,7 @@ void posix_cond_free(fkv_env *env, env_cond *c)
 
 void posix_cond_wait(fkv_env *env, env_cond *c, env_mutex *m, uint64_t timeout_us)
 {
-    (void)env;
+    if (m->born != posix_fork_count(env)) return; /* nobody is left to wake us */
     if (timeout_us == 0) {
         (void)pthread_cond_wait(&c->cond, &m->mutex);
     } else {

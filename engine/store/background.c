@@ -33,8 +33,17 @@ void store_poison(fkv_store *s)
     s->env->mutex_unlock(s->env, s->mu);
 }
 
+fkv_status store_fork_error(const fkv_store *s)
+{
+    return FKV_RAISEF(FKV_MISUSE,
+                      "the store \"%s\" was opened before fork(); open the database "
+                      "again in this process",
+                      s->path);
+}
+
 fkv_status store_check_writable(fkv_store *s)
 {
+    if (store_forked(s)) return store_fork_error(s);
     if (atomic_load(&s->read_only))
         return FKV_RAISEF(FKV_READONLY, "the store \"%s\" is open for reading only", s->path);
     if (atomic_load(&s->poisoned))

@@ -44,6 +44,14 @@ static fkv_status settle_options(fkv_store *s)
     return FKV_OK;
 }
 
+/* Unlocked by name: a child just forked may not yet have closed its descriptor of the file. */
+static void give_up_lock(fkv_store *s)
+{
+    if (s->lock) fkv_ignore(s->env->file_lock(s->env, s->lock, 0, ENV_UNLOCK));
+    s->env->file_close(s->env, s->lock);
+    s->lock = NULL;
+}
+
 static void free_store(fkv_store *s)
 {
     fkv_env *env = s->env, *own_env = s->own_env;
@@ -55,7 +63,7 @@ static void free_store(fkv_store *s)
     env->mutex_free(env, s->home.mutex);
     env->mutex_free(env, s->mu);
     env->cond_free(env, s->changed);
-    env->file_close(env, s->lock);
+    give_up_lock(s);
     env->dir_close(env, s->dir);
     alloc_free(s->path);
     alloc_free(s);
@@ -71,6 +79,7 @@ static fkv_status busy_error(fkv_store *s)
     text[got] = 0;
     for (size_t i = 0; i < got; i++)
         if (text[i] < ' ' || text[i] > '~') text[i] = 0;
+    for (size_t i = strlen(text); i > 0 && text[i - 1] == ' '; i--) text[i - 1] = 0; /* padding */
     return FKV_RAISEF(FKV_BUSY, "the store \"%s\" is open in another process (%s)", s->path,
                       text[0] ? text : "unknown");
 }
@@ -105,14 +114,12 @@ static fkv_status make_writable(fkv_store *s)
 {
     fkv_status rc;
 
-    s->env->file_close(s->env, s->lock); /* and with it the shared lock */
-    s->lock = NULL;
+    give_up_lock(s);
     atomic_store(&s->read_only, 0);
     rc = lock_store(s);
     if (!rc && !atomic_load(&s->read_only)) rc = store_write_decisions(s);
     if (!rc) return FKV_OK;
-    s->env->file_close(s->env, s->lock);
-    s->lock = NULL;
+    give_up_lock(s);
     atomic_store(&s->read_only, 1);
     fkv_ignore(lock_store(s)); /* the first error is the one to tell */
     return rc;
@@ -165,6 +172,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     s->env = env;
     s->dir = dir;
     s->options = *options;
+    s->born = env->fork_count(env);
     atomic_init(&s->read_only, options->read_only != 0);
     s->path = alloc_bytes(n);
     rc = s->path ? settle_options(s) : FKV_RAISE(FKV_NOMEM);
@@ -208,7 +216,8 @@ fkv_status fkv_open(const char *path, const fkv_options *options, fkv_store **ou
         goto done;
     }
     for (s = open_stores; s; s = s->next_open) {
-        if (s->env == env && s->identity.device == id.device && s->identity.inode == id.inode) {
+        if (s->env == env && !store_forked(s) && s->identity.device == id.device &&
+            s->identity.inode == id.inode) {
             env->dir_close(env, dir);
             if (!options->read_only && atomic_load(&s->read_only)) rc = make_writable(s);
             if (rc) goto done;
@@ -281,6 +290,7 @@ void fkv_close(fkv_store *s)
 
     if (!s) return;
     env = s->env;
+    if (store_forked(s)) return; /* all of it is the parent's */
     env->global_lock(env);
     if (--s->opens > 0) {
         env->global_unlock(env);

@@ -66,6 +66,7 @@ struct fkv_store {
     fkv_store *next_open; /* registry lock */
     int fresh;            /* created here and nothing prepared yet: leaves no trace; writer */
 
+    uint32_t born;         /* env->fork_count when it was opened */
     _Atomic int read_only; /* changes from 1 to 0 when somebody opens it for writing */
 
     env_mutex *mu;
@@ -136,6 +137,14 @@ struct fkv_snapshot {
     superversion *view;
     uint64_t seq, epoch;
 };
+
+/* Is this the child of the process that opened the store? Then nothing of it may be used. */
+static inline int store_forked(const fkv_store *s)
+{
+    return s->env->fork_count(s->env) != s->born;
+}
+/* The error for that. */
+FKV_MUST_CHECK fkv_status store_fork_error(const fkv_store *s);
 
 /* -- superversion.c -- */
 /* A hosted transaction is committed; before its sequence becomes visible. mu held. */

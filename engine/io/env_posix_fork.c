@@ -1,0 +1,84 @@
+/*
+** env_posix_fork.c -- what fork() leaves in the child
+**
+** A child has copies of everything and the parent's threads are not among them. It would write to
+** the parent's log through shared descriptors, wait for mutexes that nobody holds any more, and
+** keep the parent's locks alive after its death (an OFD lock goes with the last descriptor of the
+** open file). So in the child, before fork() returns there:
+**
+**   - every descriptor of ours is closed, and with it our share of the locks;
+**   - the fork count goes up: whoever remembers another one is from before the fork. Its mutexes
+**     are passed without locking, its threads are not waited for, and a store answers everything
+**     with an error (store.h, store_forked).
+**
+** Memory of the old objects is the parent's affair and is not freed.
+*/
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "io/env_posix.h"
+
+static pthread_once_t handlers_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static posix_fd *first_fd; /* guarded by list_lock */
+static _Atomic uint32_t forks;
+
+uint32_t posix_fork_count(fkv_env *env)
+{
+    (void)env;
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+static void before_fork(void)
+{
+    posix_global_lock(NULL);
+    (void)pthread_mutex_lock(&list_lock);
+}
+
+static void after_in_parent(void)
+{
+    (void)pthread_mutex_unlock(&list_lock);
+    posix_global_unlock(NULL);
+}
+
+static void after_in_child(void)
+{
+    for (posix_fd *f = first_fd; f; f = f->next) {
+        (void)close(f->fd);
+        f->fd = -1; /* every call on it fails from here on */
+    }
+    atomic_fetch_add(&forks, 1);
+    (void)pthread_mutex_unlock(&list_lock); /* this thread locked both */
+    posix_global_unlock(NULL);
+}
+
+static void install_handlers(void)
+{
+    /* No memory: then forks are not noticed, as in a library without all this. */
+    (void)pthread_atfork(before_fork, after_in_parent, after_in_child);
+}
+
+void posix_fd_keep(posix_fd *f)
+{
+    (void)pthread_once(&handlers_once, install_handlers);
+    (void)pthread_mutex_lock(&list_lock);
+    f->next = first_fd;
+    f->link = &first_fd;
+    if (first_fd) first_fd->link = &f->next;
+    first_fd = f;
+    (void)pthread_mutex_unlock(&list_lock);
+}
+
+void posix_fd_close(posix_fd *f)
+{
+    (void)pthread_mutex_lock(&list_lock);
+    if (f->link) {
+        *f->link = f->next;
+        if (f->next) f->next->link = f->link;
+    }
+    /* No retry: on Linux the descriptor is gone even after EINTR. */
+    if (f->fd >= 0) (void)close(f->fd);
+    *f = (posix_fd){.fd = -1};
+    (void)pthread_mutex_unlock(&list_lock);
+}

@@ -1,0 +1,155 @@
+/*
+** fork(): in the child the parent's store is inert and says so; nothing the child does, and nothing
+** it keeps open, is in the parent's way.
+*/
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/slice.h"
+#include "check.h"
+#include "fastkv.h"
+
+static char path[64];
+static const fkv_options options = {.create = 1, .memory_bytes = 1 << 20};
+
+static fkv_slice text(const char *s)
+{
+    return fkv_slice_of(s, strlen(s));
+}
+
+static fkv_status put(fkv_txn *t, const char *key)
+{
+    fkv_status rc = fkv_txn_begin(t, 0);
+
+    if (!rc) rc = fkv_txn_put(t, text(key), text("v"));
+    if (!rc) rc = fkv_txn_prepare(t, FKV_BACKGROUND);
+    if (rc) {
+        fkv_txn_rollback(t);
+    } else {
+        fkv_txn_commit(t);
+    }
+    return rc;
+}
+
+static int has(fkv_store *s, const char *key)
+{
+    fkv_snapshot *snap = NULL;
+    fkv_value v = {0};
+    fkv_status rc = fkv_snapshot_new(s, &snap);
+
+    if (!rc) rc = fkv_get(snap, NULL, text(key), &v);
+    fkv_value_release(&v);
+    fkv_snapshot_release(snap);
+    return rc == FKV_OK;
+}
+
+/* What the child finds, as an exit status: 0 is right, else the number of the check. */
+static int in_child(fkv_store *s, fkv_txn *t, fkv_txn *open, fkv_snapshot *snap)
+{
+    fkv_snapshot *fresh = NULL;
+    fkv_store *again = NULL;
+
+    if (put(t, "child") != FKV_MISUSE || !strstr(fkv_errmsg(), "fork")) return 1;
+    if (fkv_snapshot_new(s, &fresh) != FKV_MISUSE) return 2;
+    if (!fkv_snapshot_stale(snap)) return 3;
+    if (fkv_flush(s) != FKV_MISUSE) return 4;
+    if (fkv_open(path, &options, &again) != FKV_BUSY) return 5; /* the parent has it */
+    fkv_txn_rollback(open);                                     /* writes no ABORT */
+    fkv_snapshot_release(snap);
+    fkv_txn_free(t);
+    fkv_close(s); /* neither waits for threads nor writes */
+    return 0;
+}
+
+static void the_child_is_inert(void)
+{
+    fkv_snapshot *snap = NULL;
+    fkv_txn *t = NULL, *open = NULL;
+    fkv_store *s = NULL;
+    int status = -1;
+    pid_t child;
+
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    REQUIRE(fkv_txn_new(s, &t) == FKV_OK && fkv_txn_new(s, &open) == FKV_OK);
+    CHECK_STATUS(put(t, "before"), FKV_OK);
+    CHECK_STATUS(fkv_flush(s), FKV_OK); /* now there are threads */
+    REQUIRE(fkv_snapshot_new(s, &snap) == FKV_OK);
+    CHECK_STATUS(fkv_txn_begin(open, 0), FKV_OK);
+    CHECK_STATUS(fkv_txn_put(open, text("during"), text("v")), FKV_OK);
+    CHECK_STATUS(fkv_txn_prepare(open, FKV_SYNC), FKV_OK);
+    child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) _exit(in_child(s, t, open, snap));
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    if (WIFEXITED(status)) (void)printf("the child said %d\n", WEXITSTATUS(status));
+    fkv_txn_commit(open);
+    CHECK_STATUS(put(t, "after"), FKV_OK);
+    CHECK(has(s, "before") && has(s, "during") && has(s, "after") && !has(s, "child"));
+    fkv_snapshot_release(snap);
+    fkv_txn_free(t);
+    fkv_txn_free(open);
+    fkv_close(s);
+    s = NULL;
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    CHECK(has(s, "before") && has(s, "during") && has(s, "after"));
+    fkv_close(s);
+}
+
+/* A child that lives on must not keep the store locked. */
+static void the_child_keeps_no_lock(void)
+{
+    struct timespec long_enough = {.tv_sec = 20};
+    fkv_store *s = NULL;
+    pid_t child;
+
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        (void)nanosleep(&long_enough, NULL);
+        _exit(0);
+    }
+    fkv_close(s);
+    s = NULL;
+    CHECK_STATUS(fkv_open(path, &options, &s), FKV_OK);
+    fkv_close(s);
+    (void)kill(child, SIGKILL);
+    (void)waitpid(child, NULL, 0);
+}
+
+/* The usual way: the child opens the store when the parent has closed it. */
+static void the_child_opens_its_own(void)
+{
+    fkv_store *s = NULL;
+    fkv_txn *t = NULL;
+    int status = -1;
+    pid_t child = fork();
+
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        if (fkv_open(path, &options, &s) || fkv_txn_new(s, &t)) _exit(1);
+        if (put(t, "own")) _exit(2);
+        fkv_txn_free(t);
+        fkv_close(s);
+        _exit(0);
+    }
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    CHECK(has(s, "own"));
+    fkv_close(s);
+}
+
+static void prepare_folder(void)
+{
+    (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
+    the_child_is_inert();
+    the_child_keeps_no_lock();
+    the_child_opens_its_own();
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -rf %s", path);
+    CHECK(system(command) == 0);
+}
+
+TEST_MAIN("test_fork", TEST_CASE(prepare_folder))
