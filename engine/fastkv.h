@@ -185,6 +185,10 @@ void fkv_txn_commit(fkv_txn *txn);
 /* Forget the writes, prepared or not. Cannot fail. No-op when idle. */
 void fkv_txn_rollback(fkv_txn *txn);
 
+/* End a hosted transaction of which it is not known whether the host has committed it: the store
+** takes no more writes until it is opened again, where recovery asks the host. Cannot fail. */
+void fkv_txn_leave_in_doubt(fkv_txn *txn);
+
 /* Number of writes in the batch that are not rolled back. */
 uint64_t fkv_txn_writes(const fkv_txn *txn);
 

@@ -352,7 +352,7 @@ static int filter_point(kv_cursor *c, int plan, sqlite3_value *value, int *done)
 
     *done = 0;
     if (plan & PLAN_APPROXIMATE && !(a == AFFINITY_TEXT && type == SQLITE_TEXT) &&
-        type != SQLITE_BLOB && !sqlite3_value_frombind(value)) {
+        type != SQLITE_BLOB && !(type == SQLITE_TEXT && sqlite3_value_frombind(value))) {
         return SQLITE_OK;
     }
     if (type == SQLITE_NULL || r->capacity == 0) return SQLITE_OK;

@@ -30,7 +30,12 @@
 **   - pages in use cannot be flushed. In an explicit transaction that is page 1, which changes
 **     alone with PRAGMA user_version and with some DDL: the three numbers on it are compared; and,
 **     if other statements are under way, any page: that counts as changed.
-** Every doubt counts as changed, which costs a page write and an fsync and nothing else.
+** Every doubt counts as changed, which costs a page write and an fsync and nothing else. Known to
+** escape: a transaction in WAL mode whose only other change is PRAGMA default_cache_size, or an
+** UPDATE of sqlite_schema (PRAGMA writable_schema) on page 1.
+**
+** Rollback. SQLite calls xRollback also when the commit has happened and the last step failed, that
+** of finishing the journal. So a rollback after the id was written looks whether the id is there.
 */
 #include "host.h"
 
@@ -137,6 +142,23 @@ static int write_blob(conn *c, const uint8_t bytes[ID_BYTES])
     return rc ? rc : closed;
 }
 
+/* The row anew, whatever was there. */
+static int put_row(conn *c, char **error)
+{
+    sqlite3_int64 rowid = sqlite3_last_insert_rowid(c->owner->db);
+    char *text = NULL;
+    char *sql = sqlite3_mprintf("REPLACE INTO \"%w\"." HOST_TABLE "(rowid, id) VALUES(1, "
+                                "zeroblob(8))",
+                                c->schema);
+    int rc = sql ? sqlite3_exec(c->owner->db, sql, NULL, NULL, &text) : SQLITE_NOMEM;
+
+    sqlite3_set_last_insert_rowid(c->owner->db, rowid);
+    if (rc && text) *error = sqlite3_mprintf("fastkv: %s", text);
+    sqlite3_free(text);
+    sqlite3_free(sql);
+    return rc;
+}
+
 int host_write_id(conn *c, uint64_t id, char **error)
 {
     uint8_t bytes[ID_BYTES];
@@ -144,11 +166,13 @@ int host_write_id(conn *c, uint64_t id, char **error)
 
     put_u64(bytes, id);
     rc = write_blob(c, bytes);
-    if (rc == SQLITE_ERROR) { /* somebody removed the table or its row: make it again */
+    if (rc == SQLITE_ERROR) { /* somebody removed the table or its row, or spoilt it */
         rc = host_make_table(c->owner->db, c->schema, error);
+        if (rc == SQLITE_OK) rc = put_row(c, error);
         if (rc == SQLITE_OK) rc = write_blob(c, bytes);
     }
     c->host.id_known = 0;
+    c->host.written = id;
     if (rc && !*error) {
         *error = sqlite3_mprintf("fastkv: cannot write to table \"" HOST_TABLE "\": %s",
                                  sqlite3_errmsg(c->owner->db));
@@ -196,6 +220,14 @@ static int cache_was_dirty(conn *c)
     return db_count(c, SQLITE_DBSTATUS_CACHE_WRITE) != writes;
 }
 
+static unsigned data_version(conn *c)
+{
+    unsigned version = 0;
+
+    (void)sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_DATA_VERSION, &version);
+    return version;
+}
+
 /* Has page 1 another content than at the last look? */
 static int page1_changed(conn *c)
 {
@@ -203,8 +235,12 @@ static int page1_changed(conn *c)
                                            "PRAGMA \"%w\".user_version",
                                            "PRAGMA \"%w\".application_id"};
     host_state *h = &c->host;
-    int changed = !h->page1_known;
+    unsigned version = data_version(c);
+    int changed = !h->page1_known || version != h->page1_version;
 
+    /* (Between two snapshots the numbers may have gone there and back.) */
+    h->page1_version = version;
+    h->page1_looked = 1;
     h->page1_known = 1;
     for (int i = 0; i < 3; i++) {
         sqlite3_stmt *s = prepared(c, &h->page1_read[i], pragmas[i]);
@@ -224,7 +260,7 @@ static int page1_changed(conn *c)
 void host_opened(conn *c)
 {
     if (sqlite3_get_autocommit(c->owner->db)) (void)page1_changed(c);
-    host_ended(c);
+    host_ended(c, 1);
 }
 
 /* Statements under way besides the COMMIT that we are in. */
@@ -245,8 +281,16 @@ int host_changed(conn *c)
     return page1_changed(c) || others_are_busy(c->owner->db);
 }
 
-void host_ended(conn *c)
+void host_ended(conn *c, int committed)
 {
+    host_state *h = &c->host;
+
+    h->written = 0;
+    if (h->page1_looked) { /* what was seen is what the commit has made */
+        h->page1_version = data_version(c);
+        h->page1_known = committed;
+    }
+    h->page1_looked = 0;
     c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
 }
 
@@ -277,6 +321,14 @@ static int look_again(conn *c, uint64_t *id)
     (void)sqlite3_close(db);
     sqlite3_free(sql);
     return known;
+}
+
+int host_has(conn *c, uint64_t id)
+{
+    uint64_t seen;
+
+    if (!look_again(c, &seen)) return -1;
+    return seen >= id;
 }
 
 int host_committed(void *arg, uint64_t id)

@@ -25,7 +25,10 @@ typedef struct host_state {
     int id_known;
     int64_t page1[3]; /* what they said at the last look */
     int page1_known;
-    int spills; /* SQLITE_DBSTATUS_CACHE_SPILL when the last transaction ended */
+    unsigned page1_version; /* and the data version then, or after our own commit */
+    int page1_looked;       /* in this transaction */
+    uint64_t written;       /* id that this transaction wrote; 0 = none */
+    int spills;             /* SQLITE_DBSTATUS_CACHE_SPILL when the last transaction ended */
 } host_state;
 
 /* Let go of the statements: they would keep sqlite3_close() from closing. */
@@ -50,8 +53,13 @@ void host_opened(conn *c);
 /* In xSync: may this transaction have changed anything but fastkv tables? Errs on the side of 1. */
 int host_changed(conn *c);
 
-/* A transaction has ended. */
-void host_ended(conn *c);
+/* A transaction has ended; `committed`: and is in the host's file. */
+void host_ended(conn *c, int committed);
+
+/* In xRollback of a transaction whose id was written: was it committed all the same? SQLite rolls
+** back when the commit has been made and only its last step, finishing the journal, failed. 1 yes,
+** 0 no, -1 cannot be told. */
+int host_has(conn *c, uint64_t id);
 
 /* fkv_options.host_committed; arg is the conn. */
 int host_committed(void *arg, uint64_t id);

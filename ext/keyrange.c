@@ -30,7 +30,9 @@
 **   none    text     numbers that read so      = and IN: the numbers next to its value;
 **                                              >, >=: all numbers
 **
-** A bound parameter has no affinity, so it is never widened (sqlite3_value_frombind).
+** Text or a blob from a bound parameter (sqlite3_value_frombind) has no numeric affinity and is not
+** widened. A number may be CAST(? AS REAL), or a parameter that SQLite has put in the place of a
+** column it is equal to: those do.
 */
 #include "keyrange.h"
 
@@ -350,7 +352,8 @@ static int add_value(builder *b, const plan_term *term, sqlite3_value *value, ke
     const kv_column *c = &s->columns[s->keys[term->key_index]];
     int last = term->key_index == s->key_count - 1;
     int type = sqlite3_value_type(value);
-    int wide = term->approximate && !sqlite3_value_frombind(value);
+    int number = type == SQLITE_INTEGER || type == SQLITE_FLOAT;
+    int wide = term->approximate && (number || !sqlite3_value_frombind(value));
     int rc = SQLITE_OK;
     cell v;
 

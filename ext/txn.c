@@ -154,7 +154,7 @@ int conn_sync(conn *c, char **error)
     return SQLITE_OK;
 }
 
-static void end(conn *c)
+static void end(conn *c, int committed)
 {
     c->in_txn = 0;
     c->prepared = 0;
@@ -162,7 +162,7 @@ static void end(conn *c)
     c->refresh = 1;
     c->pinned = 0;
     c->epoch++;
-    host_ended(c);
+    host_ended(c, committed);
     conn_settle(c);
 }
 
@@ -170,14 +170,25 @@ void conn_commit(conn *c)
 {
     if (!c->in_txn) return;
     if (fkv_txn_active(c->txn)) fkv_txn_commit(c->txn);
-    end(c);
+    end(c, 1);
 }
 
 void conn_rollback(conn *c)
 {
+    int was_committed = 0;
+
     if (!c->in_txn) return;
-    fkv_txn_rollback(c->txn);
-    end(c);
+    if (c->prepared == PREPARED_HOSTED && c->host.written) {
+        was_committed = host_has(c, c->host.written);
+    }
+    if (was_committed > 0) {
+        fkv_txn_commit(c->txn);
+    } else if (was_committed < 0) {
+        fkv_txn_leave_in_doubt(c->txn);
+    } else {
+        fkv_txn_rollback(c->txn);
+    }
+    end(c, was_committed > 0);
 }
 
 fkv_status conn_savepoint(conn *c, int n)

@@ -310,6 +310,17 @@ void fkv_txn_commit(fkv_txn *t)
     if (s->options.inline_background) store_maintain(s);
 }
 
+void fkv_txn_leave_in_doubt(fkv_txn *t)
+{
+    if (!t->active) return;
+    if (t->logged && t->hosted) {
+        fkv_ignore(FKV_RAISEF(FKV_IOERR, "the database did not say how a transaction ended"));
+        store_poison(t->store); /* pending_lsn stays: nothing may retire the record */
+        t->logged = 0;
+    }
+    fkv_txn_rollback(t);
+}
+
 void fkv_txn_rollback(fkv_txn *t)
 {
     if (!t->active) return;
