@@ -94,9 +94,9 @@ typedef struct fkv_options {
     size_t table_bytes;    /* for tests: target size of a compacted table; 0 = default */
     int inline_background; /* for tests: flush and compact inside the committing call, no threads */
 
-    /* Recovery has found that fkv_txn_prepare_hosted made `id` and does not know how it ended. Was
-    ** the host's transaction committed? 1 yes, 0 no, -1 cannot be told now: then fkv_open answers
-    ** FKV_BUSY. Called inside fkv_open, at most once. NULL: always -1. */
+    /* Recovery has found that fkv_txn_prepare_hosted made `id` and does not know how it ended. Is
+    ** it the last id that the host has committed? 1 yes, 0 no, -1 cannot be told now: then fkv_open
+    ** answers FKV_BUSY. Called inside fkv_open. NULL: always -1. */
     int (*host_committed)(void *host_arg, uint64_t id);
     void *host_arg;
 } fkv_options;
@@ -184,6 +184,14 @@ void fkv_txn_commit(fkv_txn *txn);
 
 /* Forget the writes, prepared or not. Cannot fail. No-op when idle. */
 void fkv_txn_rollback(fkv_txn *txn);
+
+/* Roll back a hosted transaction whose id has gone into a host transaction that failed or was rolled
+** back. The host may yet bring it back when it recovers from a crash (a frame of SQLite's WAL that
+** was written and not synced), so the log keeps it in doubt, and until another hosted transaction
+** has committed fkv_host_unsettled() is true: every transaction must then be hosted, to take its
+** place in the host as well. Cannot fail. */
+void fkv_txn_rollback_hosted(fkv_txn *txn);
+int fkv_host_unsettled(fkv_store *store);
 
 /* End a hosted transaction of which it is not known whether the host has committed it: the store
 ** takes no more writes until it is opened again, where recovery asks the host. Cannot fail. */

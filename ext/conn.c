@@ -64,6 +64,7 @@ static void conn_free(conn *c)
     view_release(c->current);
     fkv_txn_free(c->txn);
     fkv_close(c->store);
+    if (c->undecided) fkv_txn_leave_in_doubt(c->txn);
     host_release(c);
     alloc_free(c->marks);
     sqlite3_free(c->schema);

@@ -55,7 +55,8 @@ struct conn {
     uint64_t *marks;       /* by savepoint number */
     int depth;             /* marks in use */
     int marks_capacity;
-    uint8_t behind; /* conn_begin refused: the transaction's view is not the latest */
+    uint8_t undecided; /* txn is prepared, over, and the host has not told how it ended */
+    uint8_t behind;    /* conn_begin refused: the transaction's view is not the latest */
     host_state host;
 
     /* reading */
@@ -97,6 +98,9 @@ FKV_MUST_CHECK fkv_status conn_begin(conn *c);
 /* Before a read: if this connection holds the host's write lock, let the commit of its predecessor
 ** become visible first (txn.c). */
 FKV_MUST_CHECK fkv_status conn_settle_predecessor(conn *c);
+
+/* If the last transaction's end is not known, ask again. Called before everything else. */
+FKV_MUST_CHECK fkv_status conn_decide(conn *c);
 
 /* Called before every write: takes the writer lock if a command gave it up. */
 FKV_MUST_CHECK fkv_status conn_writable(conn *c, kv_durability level);

@@ -45,6 +45,8 @@ fkv_status conn_begin(conn *c)
     fkv_status st;
 
     if (c->in_txn) return FKV_OK;
+    st = conn_decide(c);
+    if (st) return st;
     st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
     if (st) return st;
     c->behind = c->pinned && c->current && fkv_snapshot_behind(c->current->snapshot);
@@ -68,6 +70,8 @@ fkv_status conn_settle_predecessor(conn *c)
     fkv_status st;
 
     if (c->in_txn || !c->hosted) return FKV_OK;
+    st = conn_decide(c);
+    if (st) return st;
     if (sqlite3_txn_state(c->owner->db, c->schema) != SQLITE_TXN_WRITE) return FKV_OK;
     st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
     if (st == FKV_OK) {
@@ -141,7 +145,8 @@ int conn_sync(conn *c, char **error)
     if (c->wants_auto && c->path) level = host_durability(c);
     if (c->wants_level < level) level = (fkv_durability)c->wants_level;
     /* Also where it was prepared before: COMMIT may have been refused, and more be in it now. */
-    if (takes_part(c) && (several_take_part(c->owner) || host_changed(c))) {
+    if (takes_part(c) &&
+        (several_take_part(c->owner) || fkv_host_unsettled(c->store) || host_changed(c))) {
         return sync_hosted(c, level, error);
     }
     if (c->prepared) return SQLITE_OK;
@@ -163,7 +168,6 @@ static void end(conn *c, int committed)
     c->pinned = 0;
     c->epoch++;
     host_ended(c, committed);
-    conn_settle(c);
 }
 
 void conn_commit(conn *c)
@@ -171,24 +175,45 @@ void conn_commit(conn *c)
     if (!c->in_txn) return;
     if (fkv_txn_active(c->txn)) fkv_txn_commit(c->txn);
     end(c, 1);
+    conn_settle(c);
+}
+
+/* A transaction whose id was written into the host and which SQLite rolls back. */
+static fkv_status decide(conn *c, uint64_t id)
+{
+    int was_committed = host_has(c, id);
+
+    c->undecided = was_committed < 0;
+    if (c->undecided) {
+        c->host.written = id;
+        return FKV_BUSY;
+    }
+    if (was_committed) {
+        fkv_txn_commit(c->txn);
+    } else {
+        fkv_txn_rollback_hosted(c->txn);
+    }
+    c->refresh = 1;
+    c->epoch++;
+    return FKV_OK;
+}
+
+fkv_status conn_decide(conn *c)
+{
+    uint64_t id = c->host.written;
+
+    return c->undecided ? decide(c, id) : FKV_OK;
 }
 
 void conn_rollback(conn *c)
 {
-    int was_committed = 0;
+    uint64_t id = c->prepared == PREPARED_HOSTED ? c->host.written : 0;
 
     if (!c->in_txn) return;
-    if (c->prepared == PREPARED_HOSTED && c->host.written) {
-        was_committed = host_has(c, c->host.written);
-    }
-    if (was_committed > 0) {
-        fkv_txn_commit(c->txn);
-    } else if (was_committed < 0) {
-        fkv_txn_leave_in_doubt(c->txn);
-    } else {
-        fkv_txn_rollback(c->txn);
-    }
-    end(c, was_committed > 0);
+    if (!id) fkv_txn_rollback(c->txn);
+    end(c, 0);
+    if (id) fkv_ignore(decide(c, id)); /* if it cannot be told: later, conn_decide */
+    conn_settle(c);
 }
 
 fkv_status conn_savepoint(conn *c, int n)

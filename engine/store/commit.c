@@ -304,10 +304,28 @@ void fkv_txn_commit(fkv_txn *t)
             publish_rows(t);
         }
         atomic_store(&s->pending_lsn, UINT64_MAX);
+        if (t->hosted) atomic_store(&s->unsettled_lsn, UINT64_MAX);
         t->logged = t->logged_sync = t->hosted = 0;
     }
     txn_end(t);
     if (s->options.inline_background) store_maintain(s);
+}
+
+int fkv_host_unsettled(fkv_store *s)
+{
+    return atomic_load(&s->unsettled_lsn) != UINT64_MAX;
+}
+
+void fkv_txn_rollback_hosted(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+
+    if (t->active && t->logged && t->hosted) {
+        if (!fkv_host_unsettled(s)) atomic_store(&s->unsettled_lsn, t->logged_lsn);
+        t->logged = 0;
+        atomic_store(&s->pending_lsn, UINT64_MAX);
+    }
+    fkv_txn_rollback(t);
 }
 
 void fkv_txn_leave_in_doubt(fkv_txn *t)

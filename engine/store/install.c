@@ -80,6 +80,8 @@ static void needed_from(fkv_store *s, const memtable *drop, uint64_t *lsn, uint6
                : s->log_end;
     pending = atomic_load(&s->pending_lsn);
     if (pending < *lsn) *lsn = pending;
+    pending = atomic_load(&s->unsettled_lsn);
+    if (pending < *lsn) *lsn = pending;
     consider(v->active, lsn, seq);
     for (size_t i = 0; i < v->sealed_count; i++)
         if (v->sealed[i] != drop) consider(v->sealed[i], lsn, seq);

@@ -154,6 +154,7 @@ static fkv_status init_shared_parts(fkv_store *s)
     s->home.env = env;
     s->home.dir = s->dir;
     atomic_init(&s->pending_lsn, UINT64_MAX);
+    atomic_init(&s->unsettled_lsn, UINT64_MAX);
     return rc;
 }
 
@@ -182,6 +183,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     if (!rc) rc = init_shared_parts(s);
     if (!rc) rc = lock_store(s);
     if (!rc) rc = store_recover(s);
+    if (!rc && s->unwritten.flush && !atomic_load(&s->read_only)) rc = fkv_flush(s);
     if (rc == FKV_NOTFOUND && options->create && !options->read_only) {
         rc = init_fresh(s);
     } else if (rc == FKV_NOTFOUND) {
@@ -189,6 +191,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     }
 done:
     if (rc) {
+        if (s->flusher) store_stop_threads(s);
         free_store(s);
         return rc;
     }

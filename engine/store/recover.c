@@ -147,6 +147,9 @@ static fkv_status apply(replay *r, const wal_record *w)
     fkv_store *s = r->s;
     fkv_status rc = FKV_OK;
 
+    if (w->first_seq <= s->last_seq && w->count)
+        return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
+                          (unsigned long long)w->lsn);
     if (w->flags & WAL_FLAG_RUNS) {
         rc = apply_runs(r, w);
         if (rc) return rc;
@@ -179,16 +182,22 @@ static fkv_status apply(replay *r, const wal_record *w)
     return FKV_OK;
 }
 
+static fkv_status resolve_in_doubt(replay *r);
+
 static fkv_status one_record(replay *r, wal_reader *reader, const wal_record *w)
 {
     fkv_status rc = FKV_OK;
 
     if (w->type == WAL_PREPARE) {
+        if (r->has_pending && r->pending.flags & WAL_FLAG_HOST) {
+            /* Rolled back without a mark (fkv_txn_rollback_hosted). */
+            rc = resolve_in_doubt(r);
+            if (rc) return rc;
+            if (r->s->unwritten.decision == WAL_COMMIT) r->s->unwritten.flush = 1;
+            r->s->unwritten.decision = 0;
+        }
         r->has_pending = 0;
         if (w->lsn < r->s->man.log_lsn) return FKV_OK;
-        if (w->first_seq <= r->s->last_seq && w->count)
-            return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
-                              (unsigned long long)w->lsn);
         r->pending = *w;
         r->has_pending = 1;
         memcpy(r->pending_boot, wal_reader_info(reader)->boot_id, sizeof r->pending_boot);

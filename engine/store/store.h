@@ -88,6 +88,7 @@ struct fkv_store {
     log_entry *logs;   /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
     _Atomic uint64_t durable_lsn;
+    _Atomic uint64_t unsettled_lsn; /* a hosted PREPARE rolled back without a mark, or UINT64_MAX */
     _Atomic uint64_t pending_lsn;   /* a prepared transaction's record, or UINT64_MAX */
     uint64_t host_id;               /* mu; last hosted transaction committed */
     uint64_t tables_seq;            /* mu; no table holds a sequence above it */
@@ -99,6 +100,7 @@ struct fkv_store {
     struct {               /* what recovery decided and has yet to write; at open */
         uint64_t cut;      /* segments from this number on are to go; 0 = none */
         uint64_t ref;      /* LSN of the PREPARE in doubt */
+        int flush;         /* a commit was decided that no mark can tell: write tables */
         wal_type decision; /* on it; 0 = none */
     } unwritten;
     _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
