@@ -120,7 +120,7 @@ int conn_acquire(registry *owner, const char *schema, const char *path, conn **o
 
 void conn_settle(conn *c)
 {
-    if (c->refs || c->in_txn) return;
+    if (c->refs || c->in_txn || c->pinned) return;
     if (c->path) {
         conn_free(c);
         return;
@@ -273,6 +273,7 @@ void conn_unpin(conn *c)
     c->pinned = 0;
     c->refresh = 1;
     if (c->positioned == 0) conn_rest(c);
+    conn_settle(c);
 }
 
 void conn_rest(conn *c)

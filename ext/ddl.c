@@ -37,16 +37,17 @@ static int fail(fkv_status st, char **error)
     return errmap_code(st);
 }
 
-/* Has the store any row at all? */
+/* Has the store any row at all? (Asked of what it holds, whether it agrees with the database or
+** not: it may be another's.) */
 static fkv_status has_rows(conn *c, int *out)
 {
     fkv_slice none = fkv_slice_of(NULL, 0);
     fkv_cursor *walk = NULL;
-    view *v = NULL;
-    fkv_status st = conn_view(c, &v);
+    fkv_snapshot *now = NULL;
+    fkv_status st = fkv_snapshot_new(c->store, &now);
 
     *out = 0;
-    if (st == FKV_OK) st = fkv_cursor_new(v->snapshot, conn_overlay(c), &walk);
+    if (st == FKV_OK) st = fkv_cursor_new(now, conn_overlay(c), &walk);
     if (st == FKV_OK) st = fkv_cursor_bounds(walk, none, none);
     if (st == FKV_OK) {
         fkv_cursor_first(walk);
@@ -54,7 +55,7 @@ static fkv_status has_rows(conn *c, int *out)
         st = fkv_cursor_status(walk);
     }
     fkv_cursor_free(walk);
-    view_release(v);
+    fkv_snapshot_release(now);
     return st;
 }
 

@@ -211,10 +211,19 @@ const sqlite3_module listener_module = {
     .xRollbackTo = rollback_to_all,
 };
 
-#define MAKE_TEMP "CREATE VIRTUAL TABLE IF NOT EXISTS temp." LISTENER_NAME " USING " LISTENER_NAME
-#define ENROL_TEMP "DELETE FROM temp." LISTENER_NAME " WHERE 0"
+/* Not LISTENER_NAME: while a table of that name is not there, SQLite takes the eponymous one for
+** it, in whatever schema it is asked for, and that one locks main. */
+#define READER_NAME "fastkv_reader"
+#define MAKE_TEMP "CREATE VIRTUAL TABLE IF NOT EXISTS temp." READER_NAME " USING " LISTENER_NAME
+#define ENROL_TEMP "DELETE FROM temp." READER_NAME " WHERE 0"
 
-static int step_listen(registry *owner)
+void listener_make(registry *owner)
+{
+    /* Without it, each statement has a view of its own. */
+    (void)sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL);
+}
+
+int listener_hear(registry *owner)
 {
     int rc = SQLITE_OK;
 
@@ -226,18 +235,8 @@ static int step_listen(registry *owner)
         (void)sqlite3_step(owner->listen);
         rc = sqlite3_reset(owner->listen);
     }
-    if (rc) {
-        sqlite3_finalize(owner->listen);
-        owner->listen = NULL;
-    }
+    if (rc) listener_rest(owner);
     return rc == SQLITE_OK;
-}
-
-int listener_hear(registry *owner)
-{
-    if (step_listen(owner)) return 1;
-    /* The table is not there: it is this connection's first time, or its making was rolled back. */
-    return sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL) == SQLITE_OK && step_listen(owner);
 }
 
 void listener_rest(registry *owner)

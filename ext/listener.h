@@ -7,6 +7,10 @@
 extern const sqlite3_module listener_module;
 #define LISTENER_NAME "fastkv_txn"
 
+/* Make temp.fastkv_reader. When the extension is loaded: no statement may be running (a change of
+** the temp schema would abort it), and in a transaction it would be rolled back with that. */
+void listener_make(registry *owner);
+
 /* Make the listener take part in the transaction that is open, so that it drives every conn of this
 ** sqlite3* to its end. `schema` is where the change happens. May be called again. */
 int listener_enrol(registry *owner, const char *schema, char **error);

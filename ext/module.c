@@ -42,6 +42,13 @@ static int create(sqlite3 *db, void *aux, int argc, const char *const *argv, sql
     return SQLITE_OK;
 }
 
+/* A finding about the table, not about the moment (a lock, a full disk, no memory), which SQLite
+** meets by connecting again. */
+static int is_lasting(int rc)
+{
+    return (rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_CORRUPT;
+}
+
 static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
                    char **error)
 {
@@ -56,7 +63,9 @@ static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sq
         return rc;
     }
     rc = meta_read(db, argv[1], argv[2], &m, &t->schema.options, &t->broken);
-    if (rc == SQLITE_NOMEM || (rc && !t->broken)) {
+    if (rc && (!t->broken || !is_lasting(rc))) {
+        *error = t->broken;
+        t->broken = NULL;
         kv_table_free(t);
         return rc;
     }
