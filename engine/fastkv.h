@@ -210,6 +210,10 @@ void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
 /* The id of the last hosted transaction that is committed in this store; 0 = there was none. */
 uint64_t fkv_host_id(fkv_store *store);
 
+/* Wait until hosted transaction `id` is committed here, whose host is. FKV_NOTFOUND if it is not
+** after timeout_ms; the text says that the store is older than its host. */
+FKV_MUST_CHECK fkv_status fkv_host_wait(fkv_store *store, uint64_t id, uint32_t timeout_ms);
+
 /* The store as it agrees with a snapshot of the host that holds the id `id`: with all hosted
 ** transactions up to it and none after it.
 **   FKV_NOTFOUND  `id` is not committed here: its commit is under way, or the store is

@@ -190,42 +190,34 @@ void view_release(view *v)
     alloc_free(v);
 }
 
-/* A commit is visible in the host before its writer has published it here: let it. */
-static fkv_status wait_for_writer(conn *c)
+/* The id in the host's snapshot that a view has to agree with; 0 = there is none. With the write
+** lock of the host nobody else can commit: the latest view is the right one. */
+static uint64_t id_to_agree(conn *c)
 {
-    fkv_status st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
-
-    if (st == FKV_OK) fkv_txn_rollback(c->txn);
-    return st;
+    if (!c->hosted || c->in_txn || fkv_host_id(c->store) == 0) return 0;
+    return host_id(c);
 }
 
-/* The snapshot that goes with the host's. */
-static fkv_status take_snapshot(conn *c, fkv_snapshot **out)
+/* A commit is visible in the host a moment before its writer has published it here. */
+static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
 {
-    uint64_t id;
     fkv_status st;
 
-    /* With the write lock of the host nobody else can commit: the latest is the right one. */
-    if (!c->hosted || c->in_txn || fkv_host_id(c->store) == 0) {
-        return fkv_snapshot_new(c->store, out);
-    }
-    id = host_id(c);
     if (id == 0) return fkv_snapshot_new(c->store, out);
-    st = fkv_snapshot_as_of(c->store, id, out);
-    if (st != FKV_NOTFOUND) return st;
-    if (wait_for_writer(c) == FKV_BUSY) return FKV_BUSY;
-    st = fkv_snapshot_as_of(c->store, id, out);
+    st = fkv_host_wait(c->store, id, WRITER_WAIT_MS);
+    if (st == FKV_OK) st = fkv_snapshot_as_of(c->store, id, out);
     return st == FKV_NOTFOUND ? FKV_CORRUPT : st;
 }
 
-static fkv_status renew_view(conn *c)
+static fkv_status renew_view(conn *c, uint64_t id)
 {
     view *v = alloc_zero(sizeof *v);
     fkv_status st;
 
     if (!v) return FKV_NOMEM;
     v->refs = 1;
-    st = take_snapshot(c, &v->snapshot);
+    v->host_id = id;
+    st = take_snapshot(c, id, &v->snapshot);
     if (st) {
         alloc_free(v);
         return st;
@@ -255,9 +247,13 @@ fkv_status conn_view(conn *c, view **out)
     int begins = begins_transaction(c);
 
     *out = NULL;
-    if (!c->current || (!c->pinned && (begins || c->refresh || c->positioned == 0) &&
-                        fkv_snapshot_stale(c->current->snapshot))) {
-        fkv_status st = renew_view(c);
+    if (!c->current || (!c->pinned && (begins || c->refresh || c->positioned == 0))) {
+        uint64_t id = id_to_agree(c);
+        fkv_status st = FKV_OK;
+        if (!c->current || (id && c->current->host_id != id) ||
+            fkv_snapshot_stale(c->current->snapshot)) {
+            st = renew_view(c, id);
+        }
         if (st) return st;
     }
     if (begins) c->pinned = 1;

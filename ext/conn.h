@@ -31,6 +31,7 @@ enum { WRITER_WAIT_MS = 1000, PREPARED = 1, PREPARED_HOSTED = 2 };
 /* A snapshot that several cursors hold. */
 typedef struct view {
     fkv_snapshot *snapshot;
+    uint64_t host_id; /* what it agrees with; 0 = with anything */
     unsigned refs;
 } view;
 

@@ -219,8 +219,13 @@ const sqlite3_module listener_module = {
 
 void listener_make(registry *owner)
 {
-    /* Without it, each statement has a view of its own. */
-    (void)sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL);
+    /* It reads the schema, which may be locked for a moment; no busy timeout is set yet. Without the
+    ** table, each statement has a view of its own. */
+    for (int tries = 0; tries < 100; tries++) {
+        int rc = sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL);
+        if ((rc & 0xff) != SQLITE_BUSY) return;
+        (void)sqlite3_sleep(10);
+    }
 }
 
 int listener_hear(registry *owner)

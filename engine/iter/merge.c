@@ -149,9 +149,23 @@ static void start(merge *m, int backward)
     settle(m);
 }
 
+/* A key that is sought may be the one shown, which dies with the first child that moves: keep it. 0
+** if there is no memory for that. */
+static int keep_key(merge *m, fkv_slice *key)
+{
+    if (!m->base.entry || key->data == m->turn.data) return 1;
+    buf_set(&m->turn, *key);
+    m->base.entry = NULL;
+    m->base.status = buf_status(&m->turn);
+    *key = buf_slice(&m->turn);
+    return m->base.status == FKV_OK;
+}
+
 static void merge_seek(iter *base, fkv_slice key)
 {
     merge *m = (merge *)base;
+
+    if (!keep_key(m, &key)) return;
     for (size_t i = 0; i < m->count; i++) m->children[i]->ops->seek(m->children[i], key);
     start(m, 0);
 }
@@ -159,6 +173,8 @@ static void merge_seek(iter *base, fkv_slice key)
 static void merge_seek_before(iter *base, fkv_slice key)
 {
     merge *m = (merge *)base;
+
+    if (!keep_key(m, &key)) return;
     for (size_t i = 0; i < m->count; i++) m->children[i]->ops->seek_before(m->children[i], key);
     start(m, 1);
 }

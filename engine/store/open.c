@@ -268,7 +268,9 @@ static fkv_status close_in_order(fkv_store *s)
     fkv_status rc = store_check_writable(s);
 
     while (!rc && did) rc = store_flush_one(s, &did);
-    if (!rc && s->active->record_bytes > CLOSE_FLUSH_BYTES) {
+    /* (Many short lives must not leave many segments.) */
+    if (!rc && s->active->record_bytes &&
+        (s->active->record_bytes > CLOSE_FLUSH_BYTES || s->log_count > CLOSE_LOGS_MAX)) {
         rc = store_rotate(s);
         if (!rc) rc = store_flush_one(s, &did);
     }

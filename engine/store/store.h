@@ -130,7 +130,8 @@ struct fkv_store {
 
 enum {
     SEALED_MAX = 2, /* writers wait when this many memtables are waiting to be flushed */
-    CLOSE_FLUSH_BYTES = 256 << 10 /* a last close flushes a memtable larger than this */
+    CLOSE_FLUSH_BYTES = 256 << 10, /* a last close flushes a memtable larger than this, … */
+    CLOSE_LOGS_MAX = 4             /* … or out of more segments than these */
 };
 
 struct fkv_snapshot {

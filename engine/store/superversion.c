@@ -111,6 +111,7 @@ void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before)
     *p = (host_point){id, seq_before};
     s->point_count++;
     s->host_id = id;
+    s->env->cond_wake_all(s->env, s->changed);
 }
 
 uint64_t fkv_host_id(fkv_store *s)
@@ -123,6 +124,29 @@ uint64_t fkv_host_id(fkv_store *s)
     return id;
 }
 
+static fkv_status older_than_host(const fkv_store *s)
+{
+    return FKV_RAISEF(FKV_NOTFOUND,
+                      "the store \"%s\" is older than its database, which has "
+                      "committed a transaction that the store does not hold",
+                      s->path);
+}
+
+fkv_status fkv_host_wait(fkv_store *s, uint64_t id, uint32_t timeout_ms)
+{
+    fkv_env *env = s->env;
+    uint64_t until = env->now_us(env) + (uint64_t)timeout_ms * 1000, now;
+    fkv_status rc = FKV_OK;
+
+    if (store_forked(s)) return store_fork_error(s);
+    env->mutex_lock(env, s->mu);
+    while (s->host_id < id && (now = env->now_us(env)) < until)
+        env->cond_wait(env, s->changed, s->mu, until - now);
+    if (s->host_id < id) rc = older_than_host(s);
+    env->mutex_unlock(env, s->mu);
+    return rc;
+}
+
 /* The newest sequence that shows no hosted transaction after `id`. mu held. */
 static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 {
@@ -130,11 +154,7 @@ static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 
     *seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     if (id == s->host_id) return FKV_OK;
-    if (id > s->host_id)
-        return FKV_RAISEF(FKV_NOTFOUND,
-                          "the store \"%s\" is older than its database, which has "
-                          "committed a transaction that the store does not hold",
-                          s->path);
+    if (id > s->host_id) return older_than_host(s);
     for (uint64_t i = s->point_count; i-- > s->point_count - kept;) {
         const host_point *p = &s->points[i % HOST_POINTS];
         if (p->id <= id) break;

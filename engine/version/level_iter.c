@@ -13,12 +13,25 @@ typedef struct level_iter {
     size_t at;           /* file that `inner` walks; meaningful when inner != NULL */
     iter *inner;
     int once;
+    buf seek_key;
 } level_iter;
 
 static void fail(level_iter *it, fkv_status rc)
 {
     it->base.entry = NULL;
     it->base.status = rc;
+}
+
+/* A key that is sought may be the one shown, which dies with `inner`: keep it. 0 if there is no
+** memory for that. */
+static int keep_key(level_iter *it, size_t at, fkv_slice *key)
+{
+    if (!it->base.entry || (it->inner && it->at == at)) return 1; /* inner sees to it itself */
+    buf_set(&it->seek_key, *key);
+    it->base.entry = NULL;
+    it->base.status = buf_status(&it->seek_key);
+    *key = buf_slice(&it->seek_key);
+    return it->base.status == FKV_OK;
 }
 
 /* Open file `at`. 0 on failure. */
@@ -74,9 +87,11 @@ static void level_seek(iter *base, fkv_slice key)
     level_iter *it = (level_iter *)base;
     size_t at = level_find(&it->files, key);
 
-    base->entry = NULL;
     base->status = FKV_OK;
-    if (at == it->files.count || !open_file(it, at)) return;
+    if (at == it->files.count || !keep_key(it, at, &key) || !open_file(it, at)) {
+        base->entry = NULL;
+        return;
+    }
     it->inner->ops->seek(it->inner, key);
     settle_forward(it);
 }
@@ -86,11 +101,12 @@ static void level_seek_before(iter *base, fkv_slice key)
     level_iter *it = (level_iter *)base;
     size_t at = level_find(&it->files, key);
 
-    base->entry = NULL;
     base->status = FKV_OK;
-    if (it->files.count == 0) return;
-    if (at == it->files.count) at--;
-    if (!open_file(it, at)) return;
+    if (at > 0 && at == it->files.count) at--;
+    if (it->files.count == 0 || !keep_key(it, at, &key) || !open_file(it, at)) {
+        base->entry = NULL;
+        return;
+    }
     it->inner->ops->seek_before(it->inner, key);
     settle_back(it);
 }
@@ -154,6 +170,7 @@ static void level_close(iter *base)
     level_iter *it = (level_iter *)base;
 
     iter_close(it->inner);
+    buf_release(&it->seek_key);
     alloc_free(it);
 }
 
