@@ -185,11 +185,11 @@ void fkv_txn_commit(fkv_txn *txn);
 /* Forget the writes, prepared or not. Cannot fail. No-op when idle. */
 void fkv_txn_rollback(fkv_txn *txn);
 
-/* Roll back a hosted transaction whose id has gone into a host transaction that failed or was rolled
-** back. The host may yet bring it back when it recovers from a crash (a frame of SQLite's WAL that
-** was written and not synced), so the log keeps it in doubt, and until another hosted transaction
-** has committed fkv_host_unsettled() is true: every transaction must then be hosted, to take its
-** place in the host as well. Cannot fail. */
+/* Roll back a hosted transaction whose id has gone into a host transaction that failed or was
+** rolled back. The host may yet bring it back when it recovers from a crash (a frame of SQLite's
+** WAL that was written and not synced), so the log keeps it in doubt, and until another hosted
+** transaction has committed fkv_host_unsettled() is true: every transaction must then be hosted,
+** to take its place in the host as well. Cannot fail. */
 void fkv_txn_rollback_hosted(fkv_txn *txn);
 int fkv_host_unsettled(fkv_store *store);
 

@@ -62,9 +62,9 @@ static void conn_free(conn *c)
     }
     cursor_free_idle(c);
     view_release(c->current);
+    if (c->undecided) fkv_txn_leave_in_doubt(c->txn);
     fkv_txn_free(c->txn);
     fkv_close(c->store);
-    if (c->undecided) fkv_txn_leave_in_doubt(c->txn);
     host_release(c);
     alloc_free(c->marks);
     sqlite3_free(c->schema);
@@ -263,13 +263,20 @@ fkv_status conn_view(conn *c, view **out)
     return FKV_OK;
 }
 
-void conn_unpin(conn *c)
+void conn_end(conn *c, int committed)
 {
-    if (!c->pinned) return;
-    c->pinned = 0;
-    c->refresh = 1;
-    if (c->positioned == 0) conn_rest(c);
-    conn_settle(c);
+    if (c->pinned) {
+        c->pinned = 0;
+        c->refresh = 1;
+        if (c->positioned == 0) conn_rest(c);
+    }
+    if (!c->in_txn) {
+        conn_settle(c);
+    } else if (committed) {
+        conn_commit(c);
+    } else {
+        conn_rollback(c);
+    }
 }
 
 void conn_rest(conn *c)

@@ -23,7 +23,8 @@ typedef struct registry {
     sqlite3 *db;
     conn *conns;
     kv_table *tables;     /* all that are connected */
-    sqlite3_stmt *listen; /* enrols temp.fastkv_txn */
+    sqlite3_stmt *listen; /* enrols temp.fastkv_reader */
+    int listens;          /* which has been made */
 } registry;
 
 enum { WRITER_WAIT_MS = 1000, PREPARED = 1, PREPARED_HOSTED = 2 };
@@ -118,8 +119,9 @@ void conn_rollback_to(conn *c, int n);
 
 /* -- reading --------------------------------------------------------------------------------- */
 
-/* A transaction in which views were pinned has ended. */
-void conn_unpin(conn *c);
+/* The listener's: the transaction of the sqlite3* has ended, in which c has written, or pinned a
+** view, or neither. May free c. */
+void conn_end(conn *c, int committed);
 
 /* The view for a read that starts now, with one more reference. REQUIRES: open. */
 FKV_MUST_CHECK fkv_status conn_view(conn *c, view **out);

@@ -202,7 +202,7 @@ int ddl_create(kv_table *t, char **error)
     if (rc) {
         leave(t, began, mark);
     } else {
-        t->ready = 1;
+        t->known = t->ready = 1;
     }
     return rc;
 }
@@ -213,10 +213,11 @@ static int find_rows(kv_table *t, int *out)
     int rc;
 
     *out = 0;
-    if (is_window(t) || t->broken) return SQLITE_OK;
+    if (is_window(t)) return SQLITE_OK;
     rc = kv_table_ready(t);
     if (rc == SQLITE_OK) *out = 1;
-    if (rc && (t->conn->missing || t->wrong)) return SQLITE_OK; /* gone, or not ours */
+    /* Gone, not ours, or not known. */
+    if (rc && (t->conn->missing || t->wrong || t->broken)) return SQLITE_OK;
     return rc;
 }
 

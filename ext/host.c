@@ -34,11 +34,11 @@
 ** escape: a transaction in WAL mode whose only other change is PRAGMA default_cache_size, or an
 ** UPDATE of sqlite_schema (PRAGMA writable_schema) on page 1.
 **
-** Rollback. SQLite calls xRollback also when the commit has happened and the last step failed, that
-** of finishing the journal. So a rollback after the id was written looks whether the id is there.
-** If it is not, it may still come: a frame of the WAL that was written and not synced counts after a
-** crash. So the store keeps the transaction in doubt, and the next one has to be committed through
-** the database again, which overwrites that frame (fkv_txn_rollback_hosted).
+** Rollback. SQLite calls xRollback also when the commit has happened and the last step failed,
+** that of finishing the journal. So a rollback after the id was written looks whether the id is
+** there. If it is not, it may still come: a frame of the WAL that was written and not synced
+** counts after a crash. So the store keeps the transaction in doubt, and the next one has to be
+** committed through the database again, which overwrites that frame (fkv_txn_rollback_hosted).
 */
 #include "host.h"
 
@@ -330,6 +330,8 @@ int host_has(conn *c, uint64_t id)
 {
     uint64_t seen;
 
+    /* sqlite3_close() rolls virtual tables back while the transaction is still open. */
+    if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, &seen)) return -1;
     return seen == id;
 }
@@ -339,8 +341,8 @@ int host_committed(void *arg, uint64_t id)
     conn *c = arg;
     uint64_t seen = host_id(c);
 
-    /* An id only grows: what this snapshot has is committed, however old it is. But a later one says
-    ** nothing of one that was rolled back before it. */
+    /* An id only grows: what this snapshot has is committed, however old it is. But a later one
+    ** says nothing of one that was rolled back before it. */
     if (seen >= id) return seen == id;
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, &seen)) return -1;

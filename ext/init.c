@@ -68,7 +68,7 @@ static int already_loaded(sqlite3 *db)
     return found;
 }
 
-static int register_all(sqlite3 *db, registry **owner)
+static int register_all(sqlite3 *db)
 {
     const int flags = SQLITE_UTF8 | SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC;
     registry *r = alloc_zero(sizeof *r);
@@ -76,7 +76,6 @@ static int register_all(sqlite3 *db, registry **owner)
 
     if (!r) return SQLITE_NOMEM;
     r->db = db;
-    *owner = r;
     /* Takes r over, also when it fails. The other modules only borrow it: SQLite frees all modules
     ** of a connection together, when no table of theirs is left. */
     rc = sqlite3_create_module_v2(db, "fastkv", &kv_table_module, r, registry_free);
@@ -118,7 +117,6 @@ static int take_api(const sqlite3_api_routines *api)
 __attribute__((visibility("default"))) int sqlite3_fastkv_init(sqlite3 *db, char **error,
                                                                const sqlite3_api_routines *api)
 {
-    registry *owner = NULL;
     int rc;
 
 #ifndef SQLITE_CORE
@@ -135,8 +133,6 @@ __attribute__((visibility("default"))) int sqlite3_fastkv_init(sqlite3 *db, char
         return SQLITE_ERROR;
     }
     if (already_loaded(db)) return LOADED;
-    rc = register_all(db, &owner);
-    if (rc) return rc;
-    if (sqlite3_get_autocommit(db)) listener_make(owner);
-    return LOADED;
+    rc = register_all(db);
+    return rc ? rc : LOADED;
 }

@@ -148,20 +148,21 @@ static int commit_all(sqlite3_vtab *vtab)
 
     for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
         following = c->next;
-        conn_unpin(c);
-        conn_commit(c);
+        conn_end(c, 1);
     }
     return SQLITE_OK;
 }
 
+/* Here and at ROLLBACK TO the making of fastkv_reader may have been undone: look again. */
 static int rollback_all(sqlite3_vtab *vtab)
 {
+    registry *owner = ((listener *)vtab)->owner;
     conn *following;
 
-    for (conn *c = ((listener *)vtab)->owner->conns; c; c = following) {
+    owner->listens = 0;
+    for (conn *c = owner->conns; c; c = following) {
         following = c->next;
-        conn_unpin(c);
-        conn_rollback(c);
+        conn_end(c, 0);
     }
     return SQLITE_OK;
 }
@@ -183,6 +184,7 @@ static int release_all(sqlite3_vtab *vtab, int n)
 
 static int rollback_to_all(sqlite3_vtab *vtab, int n)
 {
+    ((listener *)vtab)->owner->listens = 0;
     for (conn *c = ((listener *)vtab)->owner->conns; c; c = c->next) conn_rollback_to(c, n);
     return SQLITE_OK;
 }
@@ -217,15 +219,22 @@ const sqlite3_module listener_module = {
 #define MAKE_TEMP "CREATE VIRTUAL TABLE IF NOT EXISTS temp." READER_NAME " USING " LISTENER_NAME
 #define ENROL_TEMP "DELETE FROM temp." READER_NAME " WHERE 0"
 
-void listener_make(registry *owner)
+/* Statements under way. */
+static int busy_statements(sqlite3 *db)
 {
-    /* It reads the schema, which may be locked for a moment; no busy timeout is set yet. Without the
-    ** table, each statement has a view of its own. */
-    for (int tries = 0; tries < 100; tries++) {
-        int rc = sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL);
-        if ((rc & 0xff) != SQLITE_BUSY) return;
-        (void)sqlite3_sleep(10);
+    int busy = 0;
+
+    for (sqlite3_stmt *s = sqlite3_next_stmt(db, NULL); s; s = sqlite3_next_stmt(db, s)) {
+        busy += sqlite3_stmt_busy(s);
     }
+    return busy;
+}
+
+void listener_make(registry *owner, int creating)
+{
+    if (owner->listens) return;
+    if (busy_statements(owner->db) > creating) return;
+    owner->listens = sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 int listener_hear(registry *owner)
@@ -240,7 +249,10 @@ int listener_hear(registry *owner)
         (void)sqlite3_step(owner->listen);
         rc = sqlite3_reset(owner->listen);
     }
-    if (rc) listener_rest(owner);
+    if (rc) {
+        listener_rest(owner);
+        owner->listens = 0; /* its making may have been rolled back */
+    }
     return rc == SQLITE_OK;
 }
 

@@ -1,19 +1,17 @@
 /*
 ** module.c -- the methods of a fastkv table that are about the table as a whole
 **
-** Connecting opens nothing. What can be wrong with the store (missing, another one, damaged) is
-** found by kv_table_ready() at the first use, so that PRAGMA table_info and DROP TABLE work all
-** the same.
+** Connecting opens nothing and reads nothing. What can be wrong with the shadow table or the store
+** (missing, another one, damaged) is found by kv_table_ready() at the first use, so that PRAGMA
+** table_info and DROP TABLE work all the same. And a statement that is only prepared inside BEGIN
+** takes no snapshot of the database yet, as with native tables.
 */
 #include "module.h"
 
-#include <string.h>
-
-#include "base/coding.h"
 #include "cursor.h"
 #include "ddl.h"
 #include "errmap.h"
-#include "meta.h"
+#include "listener.h"
 #include "plan.h"
 #include "update.h"
 
@@ -33,6 +31,7 @@ static int create(sqlite3 *db, void *aux, int argc, const char *const *argv, sql
     (void)db;
     if (rc) return rc;
     rc = kv_table_declare(t, error);
+    if (rc == SQLITE_OK) listener_make(t->owner, 1);
     if (rc == SQLITE_OK) rc = ddl_create(t, error);
     if (rc) {
         kv_table_free(t);
@@ -42,35 +41,20 @@ static int create(sqlite3 *db, void *aux, int argc, const char *const *argv, sql
     return SQLITE_OK;
 }
 
-/* A finding about the table, not about the moment (a lock, a full disk, no memory), which SQLite
-** meets by connecting again. */
-static int is_lasting(int rc)
-{
-    return (rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_CORRUPT;
-}
-
 static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
                    char **error)
 {
     kv_table *t;
-    table_meta m;
     int rc = kv_table_new(aux, argc, argv, &t, error);
 
+    (void)db;
     if (rc) return rc;
     rc = kv_table_declare(t, error);
     if (rc) {
         kv_table_free(t);
         return rc;
     }
-    rc = meta_read(db, argv[1], argv[2], &m, &t->schema.options, &t->broken);
-    if (rc && (!t->broken || !is_lasting(rc))) {
-        *error = t->broken;
-        t->broken = NULL;
-        kv_table_free(t);
-        return rc;
-    }
-    memcpy(t->uuid, m.uuid, sizeof t->uuid);
-    put_be32(t->prefix, m.space);
+    listener_make(t->owner, 0);
     *out = &t->base;
     return SQLITE_OK;
 }

@@ -47,6 +47,8 @@
 */
 #include "plan.h"
 
+#include "listener.h"
+
 #include <string.h>
 
 SQLITE_EXTENSION_INIT3
@@ -54,6 +56,7 @@ SQLITE_EXTENSION_INIT3
 #define OMIT_MAX 16 /* SQLite honours omit for so many arguments */
 #define ESTIMATE_PLANS 64
 #define ROWS_MIN 1000
+#define ROWS_UNKNOWN 1000000
 
 static const char *const op_names[TERM_COUNT] = {"=", "in", ">", ">=", "<", "<=", "glob", "like"};
 
@@ -255,9 +258,12 @@ static int distinct_columns(const planner *p)
     return columns < s->key_count ? columns : 0;
 }
 
-/* Rows in the table, roughly; asks the store once in a while. */
+/* Rows in the table, roughly; asks the store once in a while. Not before the first use if that is
+** inside BEGIN: opening the table would take a snapshot of the database before the statement
+** does. */
 static double table_rows(kv_table *t)
 {
+    if (!t->ready && !sqlite3_get_autocommit(t->owner->db)) return ROWS_UNKNOWN;
     if (t->plans++ % ESTIMATE_PLANS == 0 && kv_table_ready(t) == SQLITE_OK) {
         kv_table_range r;
         uint64_t bytes;
@@ -304,6 +310,7 @@ int plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
     int descending = 0;
     int position = 0;
 
+    listener_make(t->owner, 0);
     p.text = sqlite3_str_new(NULL);
     while (position < t->schema.key_count && take_equality(&p, position)) position++;
     p.bound_columns = position;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/coding.h"
 #include "errmap.h"
 #include "keycode.h"
 #include "listener.h"
@@ -163,12 +164,40 @@ static char *wrong_store(const kv_table *t)
                            t->conn->label, is, expected);
 }
 
+/* Read the shadow table. A finding about the table lasts; one about the moment (a lock, a full
+** disk, no memory) is this statement's error alone. */
+static int read_meta(kv_table *t, char **error)
+{
+    table_meta m;
+    int rc;
+
+    if (t->known) return SQLITE_OK;
+    rc = meta_read(t->owner->db, t->schema_name, t->schema.table, &m, &t->schema.options, error);
+    if ((rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_CORRUPT) {
+        t->broken = *error;
+        *error = NULL;
+        t->known = 1;
+        return SQLITE_OK;
+    }
+    if (rc) return rc;
+    memcpy(t->uuid, m.uuid, sizeof t->uuid);
+    put_be32(t->prefix, m.space);
+    t->known = 1;
+    return SQLITE_OK;
+}
+
 int kv_table_ready(kv_table *t)
 {
     char *error = NULL;
-    int rc = SQLITE_OK;
+    int rc;
 
     if (t->ready && t->conn->store) return SQLITE_OK;
+    rc = read_meta(t, &error);
+    if (rc) {
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = error;
+        return rc;
+    }
     if (t->broken) return errmap_say(&t->base, SQLITE_ERROR, "%s", t->broken);
     rc = conn_open(t->conn, &t->schema.options, 0, &error);
     t->wrong = 0;

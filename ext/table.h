@@ -22,6 +22,7 @@ struct kv_table {
     uint8_t wrong;               /* it was open and another database's */
     uint8_t utf8;                /* text sorts by its UTF-8 bytes */
     uint8_t blob_like;           /* LIKE and GLOB match BLOBs in this SQLite */
+    uint8_t known;               /* the shadow table has been read */
     char *broken;                /* why it cannot be used; NULL = it can */
     sqlite3_value **defaults;    /* by column; NULL entries = no default */
     uint64_t rows;               /* estimate */
