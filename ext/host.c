@@ -279,9 +279,11 @@ static int others_are_busy(sqlite3 *db)
 
 int host_changed(conn *c)
 {
-    if (journal_is_open(c) || cache_was_dirty(c)) return 1;
-    if (c->one_statement) return 0; /* no cursor holds a page now */
-    return page1_changed(c) || others_are_busy(c->owner->db);
+    int changed = journal_is_open(c) || cache_was_dirty(c);
+
+    if (c->one_statement) return changed; /* no cursor holds a page now */
+    changed |= page1_changed(c);          /* asked in any case: it remembers */
+    return changed || others_are_busy(c->owner->db);
 }
 
 void host_ended(conn *c, int committed)

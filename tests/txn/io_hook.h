@@ -34,7 +34,7 @@ typedef struct io_event {
     off_t offset;
 } io_event;
 
-static int (*io_hook)(const io_event *e);
+static int (*io_hook)(const io_event *e); /* NULL: do all */
 
 #define IO_EXPORT __attribute__((visibility("default"), used))
 

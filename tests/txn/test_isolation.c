@@ -15,6 +15,8 @@
 */
 #include "txn_util.h"
 
+#include "io_hook.h" /* nothing is really synced */
+
 enum { CONNS_MAX = 4, KEYS = 40, DEPTH_MAX = 4 };
 
 static int is_wal; /* of the schedule being played */

@@ -1,6 +1,5 @@
 /*
-** A process that dies at any point leaves whole transactions, over native and fastkv tables
-** alike.
+** A process that dies at any point leaves whole transactions, over native and fastkv tables alike.
 **
 ** A child runs a fixed list of steps, each one transaction: mixed, native only, fastkv only, by
 ** triggers, DDL. It ends itself by _exit before the nth change to any file, SQLite's or the
@@ -9,12 +8,11 @@
 ** the tables hold must be what they hold after some step: one that is not older than the last
 ** acknowledged, and the same for native and for fastkv tables.
 **
-** The expected contents are not written down: a run that is not interrupted takes a digest of
-** both kinds of tables after every step.
+** The expected contents are not written down: a run that is not interrupted takes a digest of both
+** kinds of tables after every step.
 **
-** Across an attached database SQLite promises less: with a rollback journal a transaction over
-** two files is atomic, in WAL mode it is atomic within each. The store of each file must be as
-** its file.
+** Across an attached database SQLite promises less: with a rollback journal a transaction over two
+** files is atomic, in WAL mode it is atomic within each. The store of each file must be as its file.
 **
 ** journal_mode=MEMORY gives no promise for a process that dies while it writes the pages of a
 ** commit, and there only the store's own soundness is asked; at all other points the full.
