@@ -427,6 +427,13 @@ static int key_column(kv_cursor *c, sqlite3_context *context, const kv_column *w
     cell v;
 
     if (c->key.size < SPACE_BYTES) return damaged(c);
+    if (s->key_count == 1 && c->key.size > SPACE_BYTES &&
+        (c->key.data[SPACE_BYTES] == KEY_TEXT || c->key.data[SPACE_BYTES] == KEY_BLOB)) {
+        v.type = c->key.data[SPACE_BYTES] == KEY_TEXT ? SQLITE_TEXT : SQLITE_BLOB;
+        v.bytes = fkv_slice_of(c->key.data + SPACE_BYTES + 1, c->key.size - SPACE_BYTES - 1);
+        cell_result(context, &v);
+        return SQLITE_OK;
+    }
     rest = fkv_slice_of(c->key.data + SPACE_BYTES, c->key.size - SPACE_BYTES);
     for (int i = 0; i < wanted->key_index; i++) {
         if (keycode_skip(&rest, 0)) return damaged(c);
@@ -449,6 +456,10 @@ static int row_column(kv_cursor *c, sqlite3_context *context, int row_index)
     cell v;
     int rc;
 
+    if (rowcode_only(c->value, table_of(c)->schema.row_count, &v)) {
+        cell_result(context, &v);
+        return SQLITE_OK;
+    }
     if (c->row_open && c->row.next > row_index) c->row_open = 0;
     rc = open_row(c);
     if (rc) return rc;

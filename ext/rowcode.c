@@ -112,6 +112,15 @@ int rowcode_open(row_reader *r, fkv_slice value, int key_count, int column_count
     return 0;
 }
 
+int rowcode_only(fkv_slice value, int column_count, cell *out)
+{
+    if (column_count != 1 || value.size < 2 || value.data[0] != ROW_PLAIN) return 0;
+    if (value.data[1] != CELL_TEXT_REST && value.data[1] != CELL_BLOB_REST) return 0;
+    out->type = value.data[1] == CELL_TEXT_REST ? SQLITE_TEXT : SQLITE_BLOB;
+    out->bytes = fkv_slice_of(value.data + 2, value.size - 2);
+    return 1;
+}
+
 static int64_t decode_integer(const uint8_t *p, unsigned n)
 {
     uint64_t u = 0;

@@ -24,6 +24,10 @@ FKV_MUST_CHECK int rowcode_open(row_reader *r, fkv_slice value, int key_count, i
 /* Read column `index` >= r->next. Bytes are borrowed from the value. 0 = fine, -1 = not a row. */
 FKV_MUST_CHECK int rowcode_read(row_reader *r, int index, cell *out);
 
+/* The short way for the commonest row: its only column is text or bytes and nothing is overridden.
+** 1 and *out (borrowed from the value), or 0: go the long way. */
+int rowcode_only(fkv_slice value, int column_count, cell *out);
+
 static inline key_override rowcode_override(const row_reader *r, int key_index)
 {
     return r->overrides ? (key_override)r->overrides[key_index] : OVERRIDE_NONE;

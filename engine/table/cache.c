@@ -147,7 +147,7 @@ static shard *shard_of(block_cache *cache, uint64_t file_id, uint64_t offset)
     return &cache->shards[block_hash(file_id, offset) % SHARDS];
 }
 
-block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset)
+static block *find(block_cache *cache, uint64_t file_id, uint64_t offset, int rejuvenate)
 {
     shard *s;
     block *b;
@@ -158,7 +158,7 @@ block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset)
     b = *bucket_of(s, file_id, offset);
     if (b) {
         atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-        if (s->newest != b) {
+        if (rejuvenate && s->newest != b) {
             list_remove(s, b);
             list_push(s, b);
         }
@@ -168,6 +168,16 @@ block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset)
     }
     cache->env->mutex_unlock(cache->env, s->mu);
     return b;
+}
+
+block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset)
+{
+    return find(cache, file_id, offset, 1);
+}
+
+block *cache_peek(block_cache *cache, uint64_t file_id, uint64_t offset)
+{
+    return find(cache, file_id, offset, 0);
 }
 
 void cache_add(block_cache *cache, block *b)

@@ -22,6 +22,9 @@ void block_unref(block *b); /* NULL is fine */
 /* The cached block with a reference for the caller, or NULL. cache may be NULL. */
 block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset);
 
+/* The same for a scan: the block does not become younger, which would touch its neighbours. */
+block *cache_peek(block_cache *cache, uint64_t file_id, uint64_t offset);
+
 /* Remember b (file_id, offset set by the caller) if there is room or something older can go. The
 ** caller keeps its reference. If another thread was faster, its block stays. */
 void cache_add(block_cache *cache, block *b);

@@ -133,7 +133,7 @@ static void drop_next(table_iter *it)
 
 static block *find_cached(const table_iter *it, size_t i)
 {
-    return cache_find(it->t->cache, it->t->footer.unique_id, it->t->index.entries[i].handle.offset);
+    return cache_peek(it->t->cache, it->t->footer.unique_id, it->t->index.entries[i].handle.offset);
 }
 
 /* Block i if it is cached. */
