@@ -286,15 +286,23 @@ int host_changed(conn *c)
     return changed || others_are_busy(c->owner->db);
 }
 
+void host_began(conn *c)
+{
+    c->host.begin_version = data_version(c);
+}
+
 void host_ended(conn *c, int committed)
 {
     host_state *h = &c->host;
+    int same_snapshot = h->page1_known && h->begin_version == h->page1_version;
 
-    h->written = 0;
     if (h->page1_looked) { /* what was seen is what the commit has made */
         h->page1_version = data_version(c);
         h->page1_known = committed;
+    } else if (same_snapshot && committed && !h->written) { /* and it changed nothing there */
+        h->page1_version = data_version(c);
     }
+    h->written = 0;
     h->page1_looked = 0;
     c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
 }

@@ -27,6 +27,7 @@ typedef struct host_state {
     int page1_known;
     unsigned page1_version; /* and the data version then, or after our own commit */
     int page1_looked;       /* in this transaction */
+    unsigned begin_version; /* data version when it began */
     uint64_t written;       /* id that this transaction wrote; 0 = none */
     int spills;             /* SQLITE_DBSTATUS_CACHE_SPILL when the last transaction ended */
 } host_state;
@@ -49,6 +50,9 @@ int host_write_id(conn *c, uint64_t id, char **error);
 
 /* The store is opened: look at what host_changed() compares with, if no transaction is open yet. */
 void host_opened(conn *c);
+
+/* A transaction begins. */
+void host_began(conn *c);
 
 /* In xSync: may this transaction have changed anything but fastkv tables? Errs on the side of 1. */
 int host_changed(conn *c);

@@ -55,6 +55,7 @@ fkv_status conn_begin(conn *c)
         return FKV_BUSY;
     }
     c->in_txn = 1;
+    if (c->hosted) host_began(c);
     /* Asked here: inside a COMMIT, xSync finds SQLite in autocommit mode already. */
     c->one_statement = sqlite3_get_autocommit(c->owner->db) != 0;
     c->prepared = 0;

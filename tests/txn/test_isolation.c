@@ -21,7 +21,7 @@ enum { CONNS_MAX = 4, KEYS = 40, DEPTH_MAX = 4 };
 
 static int is_wal; /* of the schedule being played */
 
-/* -- twins ------------------------------------------------------------------------------------ */
+/* -- twins ------------------------------------------------------------------------------------- */
 
 enum { FASTKV, NATIVE };
 
@@ -313,7 +313,7 @@ static void twin_step(void)
     } else if (c->cold) {
         return;
     } else if (c->open[0]) {
-        /* A native cursor may or may not see what its own connection writes meanwhile: no writes. */
+        /* A native cursor may or may not see what its own connection writes meanwhile: none. */
         if (kind < 60) {
             play_open(c);
         } else {
@@ -365,7 +365,7 @@ static void twins_agree_with_a_rollback_journal(void)
     twins_agree(0);
 }
 
-/* -- pairs -------------------------------------------------------------------------------------- */
+/* -- pairs ------------------------------------------------------------------------------------- */
 
 typedef struct party {
     sqlite3 *db;

@@ -12,7 +12,7 @@
 ** kinds of tables after every step.
 **
 ** Across an attached database SQLite promises less: with a rollback journal a transaction over two
-** files is atomic, in WAL mode it is atomic within each. The store of each file must be as its file.
+** files is atomic, in WAL mode it is atomic within each. Each store must be as its file.
 **
 ** journal_mode=MEMORY gives no promise for a process that dies while it writes the pages of a
 ** commit, and there only the store's own soundness is asked; at all other points the full.
@@ -130,7 +130,7 @@ static const char *const two_stores[] = {
     "BEGIN; UPDATE f2 SET v = 4; UPDATE f SET v = 4; COMMIT",
     NULL};
 
-/* -- digests -------------------------------------------------------------------------------------- */
+/* -- digests ----------------------------------------------------------------------------------- */
 
 static void digest_rows(uint64_t *h, sqlite3 *db, const char *sql)
 {
@@ -173,7 +173,7 @@ static int same(digest a, digest b)
     return a.native == b.native && a.fastkv == b.fastkv;
 }
 
-/* -- the child that dies ---------------------------------------------------------------------------- */
+/* -- the child that dies ----------------------------------------------------------------------- */
 
 static int place_of(int is_host)
 {
@@ -277,7 +277,7 @@ static int workload(void *arg)
     return check_failures != 0;
 }
 
-/* -- the child that looks -------------------------------------------------------------------------- */
+/* -- the child that looks ---------------------------------------------------------------------- */
 
 static int is_memory(const scene *sc)
 {
@@ -374,7 +374,7 @@ static int look_again(void *arg)
     return check_failures != 0;
 }
 
-/* -- sweeps ------------------------------------------------------------------------------------------ */
+/* -- sweeps ------------------------------------------------------------------------------------ */
 
 /* An uninterrupted run. The number of its operations, 0 if it failed. */
 static long rehearse(scene *sc)
