@@ -36,6 +36,7 @@ struct env_mutex {
 };
 
 struct env_cond {
+    uint32_t born;
     pthread_cond_t cond;
 };
 
@@ -291,7 +292,6 @@ fkv_status posix_cond_new(fkv_env *env, env_cond **out)
     pthread_condattr_t attr;
     int error = c ? pthread_condattr_init(&attr) : ENOMEM;
 
-    (void)env;
     *out = NULL;
     if (!error) { /* a wait must not stretch or shrink when somebody sets the clock */
         error = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -302,15 +302,16 @@ fkv_status posix_cond_new(fkv_env *env, env_cond **out)
         alloc_free(c);
         return posix_fail(FKV_NOMEM, "make", "condition", error);
     }
+    c->born = posix_fork_count(env);
     *out = c;
     return FKV_OK;
 }
 
+/* After a fork both destroying and waking would wait for threads that only the parent has. */
 void posix_cond_free(fkv_env *env, env_cond *c)
 {
-    (void)env;
     if (!c) return;
-    (void)pthread_cond_destroy(&c->cond);
+    if (c->born == posix_fork_count(env)) (void)pthread_cond_destroy(&c->cond);
     alloc_free(c);
 }
 
@@ -327,6 +328,5 @@ void posix_cond_wait(fkv_env *env, env_cond *c, env_mutex *m, uint64_t timeout_u
 
 void posix_cond_wake_all(fkv_env *env, env_cond *c)
 {
-    (void)env;
-    (void)pthread_cond_broadcast(&c->cond);
+    if (c->born == posix_fork_count(env)) (void)pthread_cond_broadcast(&c->cond);
 }
