@@ -265,6 +265,11 @@ fkv_slice fkv_cursor_key(const fkv_cursor *cursor);
 fkv_slice fkv_cursor_value(const fkv_cursor *cursor);
 int64_t fkv_cursor_expires_ms(const fkv_cursor *cursor); /* 0 = never */
 
+/* The clock by which rows expire, Unix time. It never goes back while the store is open, nor behind
+** what the manifest has seen: where the machine's clock is set back, time stands still here until
+** that has caught up, and nothing that has expired returns. */
+int64_t fkv_clock_ms(fkv_store *store);
+
 /* Roughly how many rows and bytes [from, to) holds (bounds as fkv_cursor_bounds). Reads no data
 ** blocks; may open tables. Never fails: an unreadable part counts as nothing. */
 void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows, uint64_t *bytes);

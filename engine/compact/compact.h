@@ -20,7 +20,7 @@ typedef struct compact_context {
     uint64_t table_bytes; /* start a new output table at this size */
     int64_t clock_ms;     /* rows that expire at or before this moment are gone */
     void *arg;
-    uint64_t (*new_number)(void *arg);               /* a fresh file number */
+    FKV_MUST_CHECK fkv_status (*new_number)(void *arg, uint64_t *out); /* a fresh file number */
     int (*progress)(void *arg, uint64_t bytes_done); /* called every 64 KB or so; 1 = give up */
 } compact_context;
 

@@ -20,20 +20,12 @@ static fkv_status begin_table(output *o)
     char name[FILENAME_BYTES_MAX];
     fkv_status rc;
 
-    o->number = c->new_number(c->arg);
+    rc = c->new_number(c->arg, &o->number);
+    if (rc) return rc;
     filename_table(o->number, name);
     rc = c->env->file_open(c->env, c->dir, name, ENV_WRITE | ENV_CREATE | ENV_EXCLUSIVE, &o->file);
     if (rc) return rc;
     return table_builder_new(c->env, o->file, &c->table, &o->builder);
-}
-
-static void remove_table(const output *o, uint64_t number)
-{
-    char name[FILENAME_BYTES_MAX];
-
-    filename_table(number, name);
-    /* What will not go now is an orphan that the next open removes. */
-    fkv_ignore(o->c->env->file_remove(o->c->env, o->c->dir, name));
 }
 
 /* Put the parts of the remaining ranges that lie before `end` (data NULL: all) into the builder. */
@@ -132,13 +124,13 @@ fkv_status output_close(output *o, fkv_status rc)
     table_builder_free(o->builder);
     if (o->file) {
         o->c->env->file_close(o->c->env, o->file);
-        remove_table(o, o->number);
+        table_home_remove(o->c->home, o->number, 0);
     }
     buf_release(&o->cut);
     buf_release(&o->next_cut);
     if (rc) {
         for (size_t i = 0; i < o->edit->added_count; i++)
-            remove_table(o, o->edit->added[i].file->number);
+            table_home_remove(o->c->home, o->edit->added[i].file->number, 0);
         version_edit_release(o->edit);
     }
     return rc;

@@ -10,8 +10,9 @@
 ** byte, because that is what the merge rewrites. Example: files of 8 MB over 80, 16 and 40 MB:
 ** the second is taken.
 **
-** When no level is too large, a file that is mostly tombstones, or holds a range tombstone, is
-** taken down a level: deleted rows give their space back without waiting for new ones.
+** When no level is too large, a file that is mostly tombstones or expired rows, or holds a range
+** tombstone, is taken down a level: deleted rows give their space back without waiting for new
+** ones.
 */
 #include "compact/pick.h"
 
@@ -167,9 +168,24 @@ static fkv_status take_from(const version *v, int level, size_t file, compaction
     return rc;
 }
 
-static int mostly_tombstones(const file_meta *f)
+static int expired_by(int64_t moment, int64_t clock_ms)
 {
-    return f->summary.ranges > 0 || f->summary.deletions * 2 > f->summary.entries;
+    return moment != 0 && moment <= clock_ms;
+}
+
+static int mostly_gone(const file_meta *f, int64_t clock_ms)
+{
+    return f->summary.ranges > 0 || f->summary.deletions * 2 > f->summary.entries ||
+           expired_by(f->summary.half_gone, clock_ms);
+}
+
+/* Take a file of which rewriting drops something: moving it would not. */
+static fkv_status take_to_shrink(const version *v, int level, size_t file, compaction_job *job)
+{
+    fkv_status rc = take_from(v, level, file, job);
+
+    job->move = 0;
+    return rc;
 }
 
 fkv_status pick_compaction(const version *v, const pick_options *o, compaction_job *out)
@@ -189,22 +205,25 @@ fkv_status pick_compaction(const version *v, const pick_options *o, compaction_j
     if (best > 0) return take_from(v, best, cheapest_file(v, best), out);
     for (int i = 0; i < FKV_LEVELS - 1; i++)
         for (size_t j = v->levels[i].count; j-- > 0;)
-            if (mostly_tombstones(v->levels[i].files[j])) return take_from(v, i, j, out);
+            if (mostly_gone(v->levels[i].files[j], o->clock_ms))
+                return take_to_shrink(v, i, j, out);
     return FKV_OK;
 }
 
-fkv_status pick_range(const version *v, fkv_slice from, fkv_slice to, compaction_job *out)
+fkv_status pick_range(const version *v, int64_t clock_ms, fkv_slice from, fkv_slice to,
+                      compaction_job *out)
 {
     *out = (compaction_job){0};
     for (int i = 0; i < FKV_LEVELS - 1; i++) {
         const version_level *l = &v->levels[i];
         for (size_t j = l->count; j-- > 0;) {
+            int shrinks = has_tombstones(l->files[j]) ||
+                          expired_by(l->files[j]->summary.first_expiry, clock_ms);
             if (!file_touches(l->files[j], from, to)) continue;
             /* The last level that holds anything stays where it is, unless rewriting it would drop
-            ** tombstones. Level 0 always goes down: its files overlap one another. */
-            if (i > 0 && !version_touches(v, i + 1, from, to) && !has_tombstones(l->files[j]))
-                continue;
-            return take_from(v, i, j, out);
+            ** something. Level 0 always goes down: its files overlap one another. */
+            if (i > 0 && !version_touches(v, i + 1, from, to) && !shrinks) continue;
+            return shrinks ? take_to_shrink(v, i, j, out) : take_from(v, i, j, out);
         }
     }
     return FKV_OK;

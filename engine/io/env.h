@@ -98,6 +98,23 @@ struct fkv_env {
     ** and go when the file is closed or its process dies. FKV_BUSY when somebody else holds it. */
     FKV_MUST_CHECK fkv_status (*file_lock)(fkv_env *, env_file *file, uint64_t byte, int mode);
 
+    /* Does somebody else hold a lock on any of the `count` bytes from `byte` on? */
+    FKV_MUST_CHECK fkv_status (*file_locked)(fkv_env *, env_file *file, uint64_t byte,
+                                             uint64_t count, int *out);
+
+    /* The file's first `size` bytes as memory that is shared with everybody who has it so, in this
+    ** process or another; may be written to if the file was opened for writing. REQUIRES: the file
+    ** has been allocated that far, and never shrinks. */
+    FKV_MUST_CHECK fkv_status (*file_share)(fkv_env *, env_file *file, size_t size, void **out);
+    void (*file_unshare)(fkv_env *, void *base, size_t size);
+
+    /* *out = 0 if the file has been removed since it was opened. */
+    FKV_MUST_CHECK fkv_status (*file_linked)(fkv_env *, env_file *file, int *out);
+
+    /* *out = 1 if locks and shared memory of files in this directory reach every process that can
+    ** open them, 0 if that is not known: a network, a file server in user space. */
+    FKV_MUST_CHECK fkv_status (*dir_shares)(fkv_env *, env_dir *dir, int *out);
+
     /* Rename within the directory, replacing `to`. */
     FKV_MUST_CHECK fkv_status (*file_rename)(fkv_env *, env_dir *dir, const char *from,
                                              const char *to);

@@ -152,6 +152,34 @@ static fkv_status file_lock(fkv_env *env, env_file *file, uint64_t byte, int mod
     return base_of(env)->file_lock(base_of(env), file, byte, mode);
 }
 
+static fkv_status file_locked(fkv_env *env, env_file *file, uint64_t byte, uint64_t count, int *out)
+{
+    return base_of(env)->file_locked(base_of(env), file, byte, count, out);
+}
+
+static fkv_status file_share(fkv_env *env, env_file *file, size_t size, void **out)
+{
+    fkv_status rc = turn(env, ENV_OP_MAP, "share");
+
+    *out = NULL;
+    return rc ? rc : base_of(env)->file_share(base_of(env), file, size, out);
+}
+
+static void file_unshare(fkv_env *env, void *base, size_t size)
+{
+    base_of(env)->file_unshare(base_of(env), base, size);
+}
+
+static fkv_status file_linked(fkv_env *env, env_file *file, int *out)
+{
+    return base_of(env)->file_linked(base_of(env), file, out);
+}
+
+static fkv_status dir_shares(fkv_env *env, env_dir *dir, int *out)
+{
+    return base_of(env)->dir_shares(base_of(env), dir, out);
+}
+
 static fkv_status file_rename(fkv_env *env, env_dir *dir, const char *from, const char *to)
 {
     fkv_status rc = turn(env, ENV_OP_RENAME, from);
@@ -309,6 +337,11 @@ static const fkv_env fault_functions = {
     .file_allocate = file_allocate,
     .file_size = file_size,
     .file_lock = file_lock,
+    .file_locked = file_locked,
+    .file_share = file_share,
+    .file_unshare = file_unshare,
+    .file_linked = file_linked,
+    .dir_shares = dir_shares,
     .file_rename = file_rename,
     .file_remove = file_remove,
     .map = map,

@@ -440,6 +440,65 @@ static fkv_status file_lock(fkv_env *env, env_file *file, uint64_t byte, int mod
     return rc;
 }
 
+static fkv_status file_locked(fkv_env *env, env_file *file, uint64_t byte, uint64_t count, int *out)
+{
+    mem_env *m = enter(env);
+    const mem_node *node = file->node;
+
+    *out = 0;
+    for (size_t i = 0; i < node->lock_count; i++) {
+        const mem_lock *lock = &node->locks[i];
+        if (lock->owner != file && lock->byte >= byte && lock->byte - byte < count) *out = 1;
+    }
+    leave(m);
+    return FKV_OK;
+}
+
+/* -- shared memory -------------------------------------------------------------------------- */
+
+static fkv_status file_share(fkv_env *env, env_file *file, size_t size, void **out)
+{
+    mem_env *m = enter(env);
+    mem_node *node = file->node;
+    fkv_status rc = FKV_OK;
+
+    assert(size <= MEM_SHARED_BYTES);
+    (void)size;
+    if (!node->shared) node->shared = alloc_zero(MEM_SHARED_BYTES);
+    if (!node->shared) rc = FKV_RAISE(FKV_NOMEM);
+    *out = node->shared;
+    leave(m);
+    return rc;
+}
+
+/* It lives as long as the node, which the open file holds. */
+static void file_unshare(fkv_env *env, void *base, size_t size)
+{
+    (void)env;
+    (void)base;
+    (void)size;
+}
+
+static fkv_status file_linked(fkv_env *env, env_file *file, int *out)
+{
+    mem_env *m = enter(env);
+
+    *out = 0;
+    for (const mem_dir *dir = m->dirs; dir; dir = dir->next)
+        for (size_t i = 0; i < dir->live.count; i++)
+            if (dir->live.items[i]->node == file->node) *out = 1;
+    leave(m);
+    return FKV_OK;
+}
+
+static fkv_status dir_shares(fkv_env *env, env_dir *dir, int *out)
+{
+    (void)env;
+    (void)dir;
+    *out = 1;
+    return FKV_OK;
+}
+
 /* -- names ---------------------------------------------------------------------------------- */
 
 static fkv_status file_rename(fkv_env *env, env_dir *handle, const char *from, const char *to)
@@ -534,6 +593,11 @@ fkv_status env_mem_new(fkv_env **out)
     m->env.file_allocate = file_allocate;
     m->env.file_size = file_size;
     m->env.file_lock = file_lock;
+    m->env.file_locked = file_locked;
+    m->env.file_share = file_share;
+    m->env.file_unshare = file_unshare;
+    m->env.file_linked = file_linked;
+    m->env.dir_shares = dir_shares;
     m->env.file_rename = file_rename;
     m->env.file_remove = file_remove;
     m->env.boot_id = boot_id;

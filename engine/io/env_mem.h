@@ -19,6 +19,7 @@
 #include "io/env.h"
 
 #define MEM_SECTOR ((size_t)512)
+#define MEM_SHARED_BYTES ((size_t)4096)
 
 typedef struct mem_undo {
     uint64_t sector;
@@ -40,6 +41,7 @@ typedef struct mem_node {
     size_t undo_count, undo_capacity;
     mem_lock *locks;
     size_t lock_count, lock_capacity;
+    uint8_t *shared; /* MEM_SHARED_BYTES for file_share: beside the content, never durable */
 } mem_node;
 
 typedef struct mem_link {

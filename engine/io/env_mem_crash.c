@@ -33,6 +33,7 @@ void mem_node_unref(mem_node *node)
     undo_clear(node);
     alloc_free(node->undo);
     alloc_free(node->locks);
+    alloc_free(node->shared);
     alloc_free(node->bytes);
     alloc_free(node);
 }

@@ -22,7 +22,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -418,6 +420,82 @@ static fkv_status file_lock(fkv_env *env, env_file *file, uint64_t byte, int mod
     return posix_fail(status_of(errno, 0, FKV_IOERR), "lock", file->path, errno);
 }
 
+static fkv_status file_locked(fkv_env *env, env_file *file, uint64_t byte, uint64_t count, int *out)
+{
+    struct flock lock = {.l_whence = SEEK_SET, .l_type = F_WRLCK};
+    int rc;
+
+    (void)env;
+    *out = 0;
+    if (byte >= INT64_MAX || count > INT64_MAX - byte)
+        return posix_fail(FKV_IOERR, "examine locks of", file->path, EINVAL);
+    if (count == 0) return FKV_OK; /* (a length of 0 would mean "to the end") */
+    lock.l_start = (off_t)byte;
+    lock.l_len = (off_t)count;
+    do {
+        rc = fcntl(file->handle.fd, F_OFD_GETLK, &lock);
+    } while (rc < 0 && errno == EINTR);
+    if (rc < 0)
+        return posix_fail(status_of(errno, 0, FKV_IOERR), "examine locks of", file->path, errno);
+    *out = lock.l_type != F_UNLCK;
+    return FKV_OK;
+}
+
+static fkv_status file_share(fkv_env *env, env_file *file, size_t size, void **out)
+{
+    int mode = fcntl(file->handle.fd, F_GETFL);
+    void *base = MAP_FAILED;
+    uint64_t bytes = 0;
+    fkv_status rc = file_size(env, file, &bytes);
+
+    *out = NULL;
+    if (rc) return rc;
+    if (bytes < size) return posix_fail(FKV_IOERR, "map", file->path, EINVAL); /* else SIGBUS */
+    if (mode >= 0)
+        base = mmap(NULL, size, (mode & O_ACCMODE) == O_RDWR ? PROT_READ | PROT_WRITE : PROT_READ,
+                    MAP_SHARED, file->handle.fd, 0);
+    if (base == MAP_FAILED)
+        return posix_fail(status_of(errno, 0, FKV_IOERR), "map", file->path, errno);
+    *out = base;
+    return FKV_OK;
+}
+
+static void file_unshare(fkv_env *env, void *base, size_t size)
+{
+    (void)env;
+    if (base) (void)munmap(base, size);
+}
+
+static fkv_status file_linked(fkv_env *env, env_file *file, int *out)
+{
+    struct stat st;
+
+    (void)env;
+    *out = 0;
+    if (fstat(file->handle.fd, &st) < 0)
+        return posix_fail(status_of(errno, 0, FKV_IOERR), "examine", file->path, errno);
+    *out = st.st_nlink > 0;
+    return FKV_OK;
+}
+
+/* File systems of one kernel, whose locks and pages all of its processes share. Overlayfs counts:
+** the lock file is always opened for writing first, so that everybody has the upper one. */
+static fkv_status dir_shares(fkv_env *env, env_dir *dir, int *out)
+{
+    static const uint32_t local[] = {
+        0xef53 /* ext2, 3, 4 */, 0x58465342 /* xfs */,      0x9123683e /* btrfs */,
+        0x01021994 /* tmpfs */,  0x858458f6 /* ramfs */,    0x2fc12fc1 /* zfs */,
+        0xf2f52010 /* f2fs */,   0xca451a4e /* bcachefs */, 0x794c7630 /* overlayfs */};
+    struct statfs st;
+
+    (void)env;
+    *out = 0;
+    if (fstatfs(dir->handle.fd, &st) < 0) return fail_in_dir(FKV_IOERR, "examine", dir, ".", errno);
+    for (size_t i = 0; i < sizeof local / sizeof local[0]; i++)
+        if ((uint32_t)st.f_type == local[i]) *out = 1;
+    return FKV_OK;
+}
+
 static fkv_status file_rename(fkv_env *env, env_dir *dir, const char *from, const char *to)
 {
     (void)env;
@@ -451,6 +529,11 @@ fkv_env *env_posix(void)
                           .file_allocate = file_allocate,
                           .file_size = file_size,
                           .file_lock = file_lock,
+                          .file_locked = file_locked,
+                          .file_share = file_share,
+                          .file_unshare = file_unshare,
+                          .file_linked = file_linked,
+                          .dir_shares = dir_shares,
                           .file_rename = file_rename,
                           .file_remove = file_remove,
                           .map = posix_map,

@@ -46,15 +46,34 @@ int memtable_full(const memtable *m)
            m->last_seq - m->base_seq > UINT32_MAX / 2;
 }
 
-fkv_status memtable_room(memtable *m, size_t size, uint32_t count)
+void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq)
+{
+    if (atomic_load(&m->first_log) == UINT64_MAX) {
+        m->before_seq = before_seq;
+        atomic_store(&m->first_log, lsn);
+    }
+    atomic_store(&m->last_log, lsn);
+}
+
+static size_t room_needed(const memtable *m, size_t size, uint32_t count)
 {
     uint64_t records = atomic_load(&m->records) + count;
-    size_t need = m->record_bytes + size + MEMTREE_NODE_BYTES(records) + 4096;
+    return m->record_bytes + size + MEMTREE_NODE_BYTES(records) + 4096;
+}
+
+int memtable_has_room(const memtable *m, size_t size, uint32_t count)
+{
+    return room_needed(m, size, count) <= m->tree.capacity;
+}
+
+fkv_status memtable_room(memtable *m, size_t size, uint32_t count)
+{
+    size_t need = room_needed(m, size, count);
     memtree larger = {0};
     fkv_status rc;
 
     if (need <= m->tree.capacity) return FKV_OK;
-    if (atomic_load(&m->records)) return FKV_RAISE(FKV_FULL); /* seal it and ask a fresh one */
+    assert(atomic_load(&m->records) == 0);
     rc = memtree_init(&larger, m->tree.env, need, NULL);
     if (rc) return rc;
     memtree_release(&m->tree);
@@ -83,6 +102,27 @@ void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t f
     atomic_fetch_add_explicit(&m->records, count, memory_order_relaxed);
 }
 
+/* What no honest batch holds, and what later layers rely on not to be there. */
+static int is_plausible(const mem_record *r, const uint8_t *content)
+{
+    size_t key_size = r->key_kind >> 3;
+
+    switch (mem_record_kind(r)) {
+    case ENTRY_PUT:
+    case ENTRY_DELETE:
+    case ENTRY_PUT_EXPIRES:
+        return key_size <= FKV_KEY_MAX && r->value_size <= FKV_VALUE_MAX;
+    case ENTRY_RANGE_DELETE:
+        return key_size <= FKV_KEY_MAX && r->value_size <= FKV_KEY_MAX &&
+               slice_compare(fkv_slice_of(content, key_size),
+                             fkv_slice_of(content + key_size, r->value_size)) < 0;
+    case ENTRY_NEW_SPACE:
+        return key_size == 4;
+    default:
+        return 0;
+    }
+}
+
 int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count)
 {
     size_t at = 0;
@@ -94,10 +134,8 @@ int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count)
         if (size - at < sizeof r) return 0;
         memcpy(&r, payload + at, sizeof r);
         entry_kind kind = mem_record_kind(&r);
-        if (kind < ENTRY_PUT || kind > ENTRY_NEW_SPACE) return 0;
-        if (kind == ENTRY_NEW_SPACE && r.key_kind >> 3 != 4) return 0;
         bytes = mem_record_bytes(kind, r.key_kind >> 3, r.value_size); /* < 2^33: no overflow */
-        if (bytes > size - at) return 0;
+        if (bytes > size - at || !is_plausible(&r, payload + at + sizeof r)) return 0;
         at += bytes;
         seen++;
     }

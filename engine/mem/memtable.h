@@ -15,6 +15,8 @@ typedef struct memtable {
     uint64_t base_seq;          /* records hold sequences relative to this */
     uint64_t last_seq;          /* highest applied; the writer's own until sealed */
     _Atomic uint64_t first_log; /* LSN of the first record applied; UINT64_MAX = none */
+    _Atomic uint64_t last_log;  /* LSN of the last one */
+    uint64_t before_seq;        /* the store's sequence just before the first one */
     size_t record_bytes;        /* applied so far */
     _Atomic uint64_t records;   /* applied so far */
     size_t full_bytes;          /* seal it when this much of the arena is used */
@@ -36,8 +38,14 @@ int memtable_full(const memtable *m);
 ** sequence first_seq, the others follow. Cannot fail. REQUIRES: not full. */
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq);
 
+/* The record at `lsn` is about to be applied, and before_seq is the store's sequence before it. */
+void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq);
+
+/* Would a payload that no batch_fits() has measured fit as it is? */
+int memtable_has_room(const memtable *m, size_t size, uint32_t count);
+
 /* Is there room for a payload that no batch_fits() has measured? A fresh memtable grows to hold it.
-** For replay: a log may have been written with larger memtables. REQUIRES: no reader yet. */
+** For replay: a log may have been written with larger memtables. REQUIRES: fresh, no reader yet. */
 FKV_MUST_CHECK fkv_status memtable_room(memtable *m, size_t size, uint32_t count);
 
 /* Is `payload` a run of well-formed records, `count` of them? For bytes that come from a file. */

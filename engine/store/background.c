@@ -28,6 +28,7 @@ void store_poison(fkv_store *s)
     if (!atomic_load(&s->poisoned)) {
         (void)snprintf(s->poison_text, sizeof s->poison_text, "%s", fkv_errmsg());
         atomic_store(&s->poisoned, 1);
+        if (!atomic_load(&s->read_only)) atomic_store(&store_page(s)->poisoned, 1);
     }
     s->env->cond_wake_all(s->env, s->changed);
     s->env->mutex_unlock(s->env, s->mu);
@@ -51,6 +52,9 @@ fkv_status store_check_writable(fkv_store *s)
             FKV_IOERR_SYNC,
             "the store is read-only until it is reopened, because an fsync failed: %s",
             s->poison_text);
+    if (atomic_load_explicit(&store_page(s)->poisoned, memory_order_relaxed))
+        return FKV_RAISEF(FKV_IOERR_SYNC, "the store is read-only until all processes have closed "
+                                          "it, because an fsync failed in one of them");
     return FKV_OK;
 }
 
@@ -61,12 +65,9 @@ void store_compact_context(fkv_store *s, compact_context *out)
                              .home = &s->home,
                              .table = s->table,
                              .table_bytes = s->options.table_bytes,
+                             .clock_ms = fkv_clock_ms(s),
                              .arg = s,
                              .new_number = store_new_number};
-    out->clock_ms = s->env->wall_ms(s->env);
-    s->env->mutex_lock(s->env, s->mu);
-    if (s->man.clock_ms > out->clock_ms) out->clock_ms = s->man.clock_ms;
-    s->env->mutex_unlock(s->env, s->mu);
 }
 
 /* Smoothed bytes per second. */
@@ -144,6 +145,7 @@ fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
     uint64_t started = s->env->now_us(s->env), bytes;
     fkv_status rc;
 
+    pick.clock_ms = fkv_clock_ms(s);
     if (at_leisure) pick.level0_trigger = LEISURE_FILES;
     rc = pick_compaction(v->tables, &pick, &job);
     *did = 0;
@@ -182,21 +184,48 @@ static void wait_to_retry(fkv_store *s)
         s->env->cond_wait(s->env, s->changed, s->mu, until - now);
 }
 
+/* Flushing and compacting are done by one process at a time, which saves work; where two do it all
+** the same, the second finds itself overtaken (store_install). Wait a little while another one is at
+** it, and take up its manifest; but not for ever: it may have been stopped. 1: ours to do. */
+static int take_turn(fkv_store *s, uint64_t byte, uint64_t patience_us, uint64_t *waiting_since)
+{
+    enum { PAUSE_US = 5000 };
+    uint64_t now = s->env->now_us(s->env);
+
+    if (!store_lock(s, byte, 0)) {
+        *waiting_since = 0;
+        return 1;
+    }
+    if (!*waiting_since) *waiting_since = now;
+    if (now - *waiting_since > patience_us) return 1;
+    s->env->sleep_us(s->env, PAUSE_US);
+    fkv_ignore(store_follow(s)); /* what is wrong will be said again when we do it ourselves */
+    return 0;
+}
+
+enum { FLUSH_PATIENCE_US = 3 * 1000 * 1000, COMPACT_PATIENCE_US = 15 * 1000 * 1000 };
+
 static void flusher_main(void *arg)
 {
     fkv_store *s = arg;
     fkv_env *env = s->env;
+    uint64_t waiting_since = 0;
 
     env->mutex_lock(env, s->mu);
     while (!s->stopping) {
         fkv_status rc;
         int did;
-        if (s->current->sealed_count == 0 || atomic_load(&s->poisoned)) {
+        if (s->current->sealed_count == 0 || store_poisoned(s)) {
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
         env->mutex_unlock(env, s->mu);
+        if (!take_turn(s, LOCK_FLUSH, FLUSH_PATIENCE_US, &waiting_since)) {
+            env->mutex_lock(env, s->mu);
+            continue;
+        }
         rc = store_flush_one(s, &did);
+        store_unlock(s, LOCK_FLUSH);
         env->mutex_lock(env, s->mu);
         note_trouble(s, rc);
         if (rc) wait_to_retry(s);
@@ -227,13 +256,14 @@ static void compactor_main(void *arg)
 {
     fkv_store *s = arg;
     fkv_env *env = s->env;
+    uint64_t waiting_since = 0;
 
     env->mutex_lock(env, s->mu);
     while (!s->stopping) {
         fkv_status rc;
         int did, leisure = 0;
         uint64_t epoch = atomic_load(&s->epoch);
-        if (s->compacting || atomic_load(&s->poisoned)) {
+        if (s->compacting || store_poisoned(s)) {
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
@@ -243,7 +273,12 @@ static void compactor_main(void *arg)
         }
         s->compacting = 1;
         env->mutex_unlock(env, s->mu);
-        rc = store_compact_one(s, leisure, &did);
+        did = 1;
+        rc = FKV_OK;
+        if (take_turn(s, LOCK_COMPACT, COMPACT_PATIENCE_US, &waiting_since)) {
+            rc = store_compact_one(s, leisure, &did);
+            store_unlock(s, LOCK_COMPACT);
+        }
         env->mutex_lock(env, s->mu);
         s->compacting = 0;
         env->cond_wake_all(env, s->changed);
@@ -267,7 +302,7 @@ static void syncer_main(void *arg)
     env->mutex_lock(env, s->mu);
     while (!s->stopping) {
         uint64_t now = env->now_us(env);
-        if (!s->unsynced_since_us || atomic_load(&s->poisoned)) {
+        if (!s->unsynced_since_us || store_poisoned(s)) {
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
@@ -336,7 +371,7 @@ fkv_status store_drain(fkv_store *s)
         return rc;
     }
     env->mutex_lock(env, s->mu);
-    while (s->current->sealed_count && !s->trouble && !atomic_load(&s->poisoned))
+    while (s->current->sealed_count && !s->trouble && !store_poisoned(s))
         env->cond_wait(env, s->changed, s->mu, 0);
     if (s->current->sealed_count && s->trouble) rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
     env->mutex_unlock(env, s->mu);

@@ -24,6 +24,20 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
+static uint64_t durable(const fkv_store *s)
+{
+    return atomic_load(&store_page(s)->durable_lsn);
+}
+
+/* Everything in the log up to here is decided. */
+static void settled(fkv_store *s)
+{
+    s->unsure = 0;
+    s->env->mutex_lock(s->env, s->mu);
+    store_set_position(s, s->last_seq, store_log_end(s));
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
 /* Undo a PREPARE in the log. */
 static fkv_status abort_logged(fkv_txn *t)
 {
@@ -31,16 +45,14 @@ static fkv_status abort_logged(fkv_txn *t)
     fkv_status rc = FKV_OK;
 
     if (t->ready) {
-        s->env->mutex_lock(s->env, s->mu);
         store_end_install(s);
-        s->env->mutex_unlock(s->env, s->mu);
         superversion_unref(t->ready);
         t->ready = NULL;
     }
     if (t->logged) {
-        rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, atomic_load(&s->durable_lsn));
+        rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, durable(s));
         if (!rc && t->logged_sync && !t->hosted) rc = store_sync_log(s);
-        atomic_store(&s->pending_lsn, UINT64_MAX);
+        if (!rc) settled(s);
     }
     t->logged = t->logged_sync = t->hosted = 0;
     t->prepared = 0;
@@ -62,10 +74,11 @@ static fkv_status append_prepare(fkv_txn *t, uint8_t *payload, size_t size, uint
 
     r.size = (uint32_t)size;
     r.first_seq = s->last_seq + 1;
-    atomic_store(&s->pending_lsn, store_log_end(s)); /* before the append: see needed_from() */
-    rc = wal_segment_append(s->log, &r, payload, atomic_load(&s->durable_lsn), 2, &t->logged_lsn);
-    if (rc) {
-        atomic_store(&s->pending_lsn, UINT64_MAX);
+    s->unsure = 1;
+    atomic_store(&store_page(s)->writing, 1);
+    rc = wal_segment_append(s->log, &r, payload, durable(s), 2, &t->logged_lsn);
+    if (rc) { /* what may have been written of it is no record */
+        s->unsure = 0;
         return rc;
     }
     t->logged = 1;
@@ -105,15 +118,18 @@ static fkv_status stage_runs(fkv_txn *t)
     fkv_status rc = FKV_OK;
 
     for (size_t i = 0; !rc && i < runs->count; i++) rc = version_edit_add(&edit, 0, runs->files[i]);
+    if (!rc) rc = store_begin_install(s);
     if (!rc) {
+        const superversion *now;
         s->env->mutex_lock(s->env, s->mu);
-        store_begin_install(s);
-        rc = version_apply(s->current->tables, &edit, &tables);
+        now = s->current;
+        rc = store_reserve_loose(s, runs->count);
+        if (!rc) rc = version_apply(now->tables, &edit, &tables);
         if (!rc)
-            rc = superversion_new(s->current->active, s->current->sealed, s->current->sealed_count,
-                                  NULL, tables, &t->ready);
-        if (rc) store_end_install(s);
+            rc = superversion_new(s, now->edit, now->active, now->sealed, now->sealed_count, NULL,
+                                  tables, &t->ready);
         s->env->mutex_unlock(s->env, s->mu);
+        if (rc) store_end_install(s);
     }
     version_unref(tables);
     version_edit_release(&edit);
@@ -144,7 +160,8 @@ static fkv_status prepare_runs(fkv_txn *t, int flags)
     runs = &txn_runs_version(t)->levels[0];
     if (buf_reserve(&payload, WAL_RECORD_HEADER)) payload.size = WAL_RECORD_HEADER;
     s->env->mutex_lock(s->env, s->mu);
-    buf_append_u64(&payload, s->man.next_space); /* a run has no room for ENTRY_NEW_SPACE */
+    buf_append_u64(&payload, atomic_load(&store_page(s)->next_space)); /* a run has no room for
+                                                                          ** ENTRY_NEW_SPACE */
     s->env->mutex_unlock(s->env, s->mu);
     buf_append_u64(&payload, runs->count);
     for (size_t i = 0; i < runs->count; i++) manifest_put_file(&payload, 0, runs->files[i]);
@@ -241,8 +258,7 @@ static void publish_rows(fkv_txn *t)
     fkv_store *s = t->store;
     batch *b = t->writes;
 
-    if (atomic_load(&s->active->first_log) == UINT64_MAX)
-        atomic_store(&s->active->first_log, t->logged_lsn);
+    memtable_note_log(s->active, t->logged_lsn, t->logged_first_seq - 1);
     if (b->dead_ops == 0) {
         memtable_apply(s->active, b->bytes + BATCH_HEADROOM, b->used - BATCH_HEADROOM,
                        t->logged_first_seq);
@@ -259,29 +275,27 @@ static void publish_rows(fkv_txn *t)
     }
     count_add(&s->counters.bytes_put, b->used - BATCH_HEADROOM);
     s->last_seq = t->logged_first_seq + t->logged_count - 1;
-    if (!t->hosted) {
-        atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
-        return;
-    }
-    s->env->mutex_lock(s->env, s->mu); /* id and rows in one moment: see sequence_as_of() */
-    store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
-    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    s->env->mutex_lock(s->env, s->mu); /* in one moment: see sequence_as_of() and covered_to() */
+    if (t->hosted) store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
+    store_set_position(s, s->last_seq, store_log_end(s));
     s->env->mutex_unlock(s->env, s->mu);
 }
 
 static void publish_runs(fkv_txn *t)
 {
+    const version_level *runs = &txn_runs_version(t)->levels[0];
     fkv_store *s = t->store;
 
     s->last_seq = t->logged_first_seq + t->logged_count - 1;
     s->env->mutex_lock(s->env, s->mu);
     if (t->hosted) store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
-    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    for (size_t i = 0; i < runs->count; i++) store_note_loose(s, runs->files[i], t->logged_lsn);
+    store_set_position(s, s->last_seq, store_log_end(s));
     s->tables_seq = s->last_seq;
     store_publish(s, t->ready);
     t->ready = NULL;
-    store_end_install(s);
     s->env->mutex_unlock(s->env, s->mu);
+    store_end_install(s);
     for (size_t i = 0; i < t->run_count; i++) version_unref(t->runs[i].all);
     t->run_count = 0;
 }
@@ -294,17 +308,17 @@ void fkv_txn_commit(fkv_txn *t)
     if (!t->active) return;
     assert(t->prepared);
     if (t->logged) {
-        rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, atomic_load(&s->durable_lsn));
+        rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, durable(s));
         if (rc) /* no way back from here, and the disk may have failed but once */
-            rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, atomic_load(&s->durable_lsn));
+            rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, durable(s));
         if (rc) store_poison(s); /* only a failing disk gets here: the space was allocated */
+        if (!rc) s->unsure = 0;
         if (t->run_count) {
             publish_runs(t);
         } else {
             publish_rows(t);
         }
-        atomic_store(&s->pending_lsn, UINT64_MAX);
-        if (t->hosted) atomic_store(&s->unsettled_lsn, UINT64_MAX);
+        if (t->hosted) atomic_store(&store_page(s)->unsettled_lsn, UINT64_MAX);
         t->logged = t->logged_sync = t->hosted = 0;
     }
     txn_end(t);
@@ -313,7 +327,7 @@ void fkv_txn_commit(fkv_txn *t)
 
 int fkv_host_unsettled(fkv_store *s)
 {
-    return atomic_load(&s->unsettled_lsn) != UINT64_MAX;
+    return atomic_load(&store_page(s)->unsettled_lsn) != UINT64_MAX;
 }
 
 void fkv_txn_rollback_hosted(fkv_txn *t)
@@ -321,9 +335,9 @@ void fkv_txn_rollback_hosted(fkv_txn *t)
     fkv_store *s = t->store;
 
     if (t->active && t->logged && t->hosted) {
-        if (!fkv_host_unsettled(s)) atomic_store(&s->unsettled_lsn, t->logged_lsn);
+        if (!fkv_host_unsettled(s)) atomic_store(&store_page(s)->unsettled_lsn, t->logged_lsn);
         t->logged = 0;
-        atomic_store(&s->pending_lsn, UINT64_MAX);
+        settled(s);
     }
     fkv_txn_rollback(t);
 }
@@ -332,9 +346,7 @@ void fkv_txn_leave_in_doubt(fkv_txn *t)
 {
     if (!t->active) return;
     if (t->logged && t->hosted) {
-        fkv_ignore(FKV_RAISEF(FKV_IOERR, "the database did not say how a transaction ended"));
-        store_poison(t->store); /* pending_lsn stays: nothing may retire the record */
-        t->logged = 0;
+        t->logged = 0; /* `unsure` stays: the next writer has to ask the host (follow.c) */
     }
     fkv_txn_rollback(t);
 }

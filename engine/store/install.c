@@ -1,7 +1,7 @@
 /*
 ** install.c -- making a change of version real: manifest first, then memory, then clean-up.
 **
-**   1. take the install right (one change at a time)
+**   1. take the install right (one change at a time), among threads and among processes
 **   2. the new version = current tables + edit
 **   3. sync the directory, then save the manifest: from here the change survives a crash
 **   4. publish the superversion: from here readers see it
@@ -15,27 +15,39 @@
 #include "io/filename.h"
 #include "store/store.h"
 
-uint64_t store_new_number(void *arg)
-{
-    fkv_store *s = arg;
-    uint64_t number;
+enum { INSTALL_MS = 60 * 1000 };
 
-    s->env->mutex_lock(s->env, s->mu);
-    number = s->man.next_number++;
-    s->env->mutex_unlock(s->env, s->mu);
-    return number;
-}
-
-void store_begin_install(fkv_store *s)
+fkv_status store_begin_install(fkv_store *s)
 {
-    while (s->installing) s->env->cond_wait(s->env, s->changed, s->mu, 0);
-    s->installing = 1;
+    fkv_env *env = s->env;
+
+    for (;;) {
+        fkv_status rc = store_follow(s);
+        if (rc) return rc;
+        env->mutex_lock(env, s->mu);
+        while (s->installing) env->cond_wait(env, s->changed, s->mu, 0);
+        s->installing = 1;
+        env->mutex_unlock(env, s->mu);
+        rc = store_lock(s, LOCK_INSTALL, INSTALL_MS);
+        if (!rc && atomic_load(&store_page(s)->edit) <= atomic_load(&s->seen_edit)) return FKV_OK;
+        if (rc) { /* not held */
+            env->mutex_lock(env, s->mu);
+            s->installing = 0;
+            env->cond_wake_all(env, s->changed);
+            env->mutex_unlock(env, s->mu);
+            return rc;
+        }
+        store_end_install(s); /* somebody was quicker: read their manifest first */
+    }
 }
 
 void store_end_install(fkv_store *s)
 {
+    store_unlock(s, LOCK_INSTALL);
+    s->env->mutex_lock(s->env, s->mu);
     s->installing = 0;
     s->env->cond_wake_all(s->env, s->changed);
+    s->env->mutex_unlock(s->env, s->mu);
 }
 
 void store_note_shape(fkv_store *s, const version *tables)
@@ -58,33 +70,29 @@ static void consider(const memtable *m, uint64_t *lsn, uint64_t *seq)
 {
     uint64_t first = atomic_load(&m->first_log);
 
-    if (first == UINT64_MAX) return; /* nothing applied */
-    if (first < *lsn) *lsn = first;
-    if (m->base_seq < *seq) *seq = m->base_seq;
+    if (first >= *lsn) return; /* nothing applied, or later */
+    *lsn = first;
+    *seq = m->before_seq;
 }
 
-/* Where replay would have to begin, and the sequence before it, given that `drop` is in tables.
+/* Up to where the tables have all there is, and the sequence there, given that `drop` is in tables.
 ** mu held.
 **
-** Order matters: a commit makes its record's LSN the memtable's first_log before it clears
-** pending_lsn, and both before it makes its sequence visible. So reading the visible sequence and
-** the end first, then the pending LSN, then the memtables, misses nothing. */
-static void needed_from(fkv_store *s, const memtable *drop, uint64_t *lsn, uint64_t *seq)
+** visible_seq and followed change together under mu; a commit notes its LSN in the memtable before
+** that, and applies its rows after the note. */
+static void covered_to(const fkv_store *s, const memtable *drop, uint64_t *lsn, uint64_t *seq)
 {
     const superversion *v = s->current;
-    uint64_t pending;
 
     *seq = atomic_load(&s->visible_seq);
-    *lsn = s->log_count && s->logs[s->log_count - 1].segment
-               ? wal_segment_end(s->logs[s->log_count - 1].segment)
-               : s->log_end;
-    pending = atomic_load(&s->pending_lsn);
-    if (pending < *lsn) *lsn = pending;
-    pending = atomic_load(&s->unsettled_lsn);
-    if (pending < *lsn) *lsn = pending;
-    consider(v->active, lsn, seq);
+    *lsn = atomic_load(&s->followed);
+    if (v->active != drop) consider(v->active, lsn, seq);
     for (size_t i = 0; i < v->sealed_count; i++)
         if (v->sealed[i] != drop) consider(v->sealed[i], lsn, seq);
+    if (*lsn < s->man.tables_lsn) { /* another process has flushed what we have in memory */
+        *lsn = s->man.tables_lsn;
+        *seq = s->man.last_seq;
+    }
 }
 
 /* The segment that holds lsn. mu held. */
@@ -100,34 +108,35 @@ static const log_entry *segment_of(const fkv_store *s, uint64_t lsn)
 fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
                                uint64_t clean_lsn, int *maybe_new)
 {
+    shared_page *page = store_page(s);
     manifest m;
     const log_entry *e;
-    int64_t now = s->env->wall_ms(s->env);
+    int64_t now = fkv_clock_ms(s);
     fkv_status rc;
 
     s->env->mutex_lock(s->env, s->mu);
     m = s->man;
-    m.edit++;
-    needed_from(s, drop, &m.log_lsn, &m.last_seq);
+    m.edit = store_take_number(s);
+    m.next_number = atomic_load(&page->next_number);
+    m.next_space = (uint32_t)atomic_load(&page->next_space);
+    covered_to(s, drop, &m.tables_lsn, &m.last_seq);
+    m.log_lsn = m.tables_lsn;
+    if (atomic_load(&page->unsettled_lsn) < m.log_lsn)
+        m.log_lsn = atomic_load(&page->unsettled_lsn);
     e = segment_of(s, m.log_lsn);
     m.log_number = e ? e->number : m.next_number;
     m.log_tail = e ? s->logs[s->log_count - 1].number : 0;
     m.clean_lsn = clean_lsn;
     m.host_id = s->host_id;
-    if (now > m.clock_ms) m.clock_ms = now;
+    m.clock_ms = now;
     s->env->mutex_unlock(s->env, s->mu);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);
-    if (!rc) { /* not the whole struct: others read or move on the rest meanwhile */
-        s->man.edit = m.edit;
-        s->man.last_seq = m.last_seq;
-        s->man.log_number = m.log_number;
-        s->man.log_tail = m.log_tail;
-        s->man.log_lsn = m.log_lsn;
-        s->man.clean_lsn = m.clean_lsn;
-        s->man.host_id = m.host_id;
-        s->man.clock_ms = m.clock_ms;
-        atomic_store(&s->clock_floor, m.clock_ms);
+    if (!rc) {
+        s->man = m;
+        atomic_store(&s->seen_edit, m.edit);
+        store_forget_loose(s, m.tables_lsn);
+        atomic_store_explicit(&page->edit, m.edit, memory_order_release);
     }
     s->env->mutex_unlock(s->env, s->mu);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
@@ -148,14 +157,26 @@ static void discard_added(const version_edit *edit)
         int moved = 0;
         for (size_t j = 0; j < edit->removed_count; j++)
             if (edit->removed[j] == edit->added[i].file) moved = 1;
-        if (!moved) atomic_store(&edit->added[i].file->obsolete, 1);
+        if (!moved) atomic_store(&edit->added[i].file->obsolete, FILE_UNNAMED);
     }
 }
 
-static void discard_replaced(const version_edit *edit)
+static void discard_replaced(const version_edit *edit, uint64_t now)
 {
     for (size_t i = 0; i < edit->removed_count; i++)
-        if (!is_added(edit, edit->removed[i])) atomic_store(&edit->removed[i]->obsolete, 1);
+        if (!is_added(edit, edit->removed[i])) atomic_store(&edit->removed[i]->obsolete, now);
+}
+
+/* Does the edit still fit? Another process may have flushed or compacted the same. mu held. */
+static int is_overtaken(const fkv_store *s, const version_edit *edit, const memtable *flushed)
+{
+    int there = !flushed;
+
+    for (size_t i = 0; i < edit->removed_count; i++)
+        if (!version_has(s->current->tables, edit->removed[i])) return 1;
+    for (size_t i = 0; i < s->current->sealed_count; i++)
+        if (s->current->sealed[i] == flushed) there = 1;
+    return !there;
 }
 
 fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
@@ -164,13 +185,25 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
     version *tables = NULL;
     superversion *next = NULL;
     uint64_t log_lsn = 0;
-    int maybe_new = 0;
+    int maybe_new = 0, overtaken;
     fkv_status rc;
 
+    rc = store_begin_install(s);
+    if (rc) {
+        discard_added(edit);
+        version_edit_release(edit);
+        return rc;
+    }
     env->mutex_lock(env, s->mu);
-    store_begin_install(s);
-    rc = version_apply(s->current->tables, edit, &tables);
+    overtaken = is_overtaken(s, edit, flushed);
+    if (!overtaken) rc = version_apply(s->current->tables, edit, &tables);
     env->mutex_unlock(env, s->mu);
+    if (overtaken) {
+        store_end_install(s);
+        discard_added(edit);
+        version_edit_release(edit);
+        return FKV_OK;
+    }
     /* The new files' names must be durable before a manifest relies on them. */
     if (!rc && edit->added_count) rc = env->dir_sync(env, s->dir);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
@@ -178,19 +211,22 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
     env->mutex_lock(env, s->mu);
     if (!rc) {
         log_lsn = s->man.log_lsn;
-        rc = superversion_new(s->current->active, s->current->sealed, s->current->sealed_count,
-                              flushed, tables, &next);
+        rc = superversion_new(s, s->man.edit, s->current->active, s->current->sealed,
+                              s->current->sealed_count, flushed, tables, &next);
     }
     if (!rc) {
-        discard_replaced(edit);
+        discard_replaced(edit, s->man.edit);
         if (flushed && flushed->last_seq > s->tables_seq) s->tables_seq = flushed->last_seq;
         store_publish(s, next);
     } else if (!maybe_new) {
         discard_added(edit);
     }
-    store_end_install(s);
     env->mutex_unlock(env, s->mu);
+    for (size_t i = 0; !rc && i < edit->added_count; i++)
+        store_made(s, edit->added[i].file->number);
     if (!rc) store_retire_logs(s, log_lsn);
+    store_remove_doomed(s);
+    store_end_install(s);
     store_fit_cache(s);
     version_unref(tables);
     version_edit_release(edit);

@@ -31,15 +31,16 @@ fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn, wal_
 
 uint64_t store_log_end(const fkv_store *s)
 {
-    return s->log ? wal_segment_end(s->log) : s->log_end;
+    return s->log ? wal_segment_end(s->log) : atomic_load(&s->followed);
 }
 
 fkv_status store_start_log(fkv_store *s)
 {
-    uint64_t number = store_new_number(s), start = store_log_end(s), previous = 0;
+    uint64_t number = store_take_number(s), start = store_log_end(s), previous = 0;
     wal_segment *segment = NULL;
     fkv_status rc;
 
+    atomic_store(&store_page(s)->writing, 1); /* a death leaves a segment that nobody knows of */
     s->env->mutex_lock(s->env, s->mu);
     if (s->log_count) previous = s->logs[s->log_count - 1].number;
     s->env->mutex_unlock(s->env, s->mu);
@@ -58,37 +59,167 @@ fkv_status store_start_log(fkv_store *s)
     return FKV_OK;
 }
 
-fkv_status store_ensure_log(fkv_store *s)
-{
-    int maybe_new;
-    fkv_status rc = store_check_writable(s);
+/* -- segments of other processes ------------------------------------------------------------ */
 
-    if (rc || s->log) return rc;
-    s->writing = 1;
-    store_fit_cache(s);
-    rc = store_remove_orphans(s);
-    if (rc) return rc;
-    /* What was replayed may be in the page cache only. It is about to be built upon. */
-    rc = store_sync_log(s);
-    if (rc) return rc;
-    rc = store_start_log(s);
+typedef struct number_list {
+    uint64_t *items;
+    size_t count, capacity;
+    uint64_t above; /* only these are wanted */
+} number_list;
+
+static fkv_status note_number(void *arg, const char *name)
+{
+    number_list *l = arg;
+    uint64_t number = 0;
+    size_t at;
+
+    if (filename_parse(name, &number) != FILE_WAL || number <= l->above) return FKV_OK;
+    if (l->count == l->capacity) {
+        size_t capacity = l->capacity ? l->capacity * 2 : 8;
+        uint64_t *items = alloc_resize(l->items, capacity * sizeof *items);
+        if (!items) return FKV_RAISE(FKV_NOMEM);
+        l->items = items;
+        l->capacity = capacity;
+    }
+    for (at = l->count; at > 0 && l->items[at - 1] > number; at--) l->items[at] = l->items[at - 1];
+    l->items[at] = number;
+    l->count++;
+    return FKV_OK;
+}
+
+/* Forget the segments that the newest manifest does not need. Their files are another's affair. */
+static void forget_old(fkv_store *s)
+{
+    s->env->mutex_lock(s->env, s->mu);
+    while (s->log_count && s->logs[0].number < s->man.log_number && !s->logs[0].syncing) {
+        if (s->logs[0].segment == s->log) s->log = NULL;
+        wal_segment_free(s->logs[0].segment);
+        s->log_count--;
+        memmove(s->logs, s->logs + 1, s->log_count * sizeof *s->logs);
+    }
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+fkv_status store_find_logs(fkv_store *s)
+{
+    number_list found = {0};
+    uint64_t last = 0;
+    fkv_status rc;
+
+    forget_old(s);
+    s->env->mutex_lock(s->env, s->mu);
+    if (s->log_count) last = s->logs[s->log_count - 1].number;
+    found.above = last ? last : s->man.log_number ? s->man.log_number - 1 : 0;
+    s->env->mutex_unlock(s->env, s->mu);
+    rc = s->env->dir_list(s->env, s->dir, note_number, &found);
+    for (size_t i = 0; !rc && i < found.count; i++) {
+        wal_tail *t = NULL;
+        wal_segment_info info = {0};
+        rc = wal_tail_open(s->env, s->dir, store_id(s), found.items[i], &t);
+        if (!rc) info = *wal_tail_info(t);
+        wal_tail_close(t);
+        if (rc == FKV_NOTFOUND || rc == FKV_CORRUPT) { /* going, or not there yet */
+            rc = FKV_OK;
+            break;
+        }
+        if (rc || (last && info.previous != last)) break;
+        rc = store_add_log(s, info.number, info.start_lsn, NULL);
+        last = info.number;
+    }
+    alloc_free(found.items);
+    return rc;
+}
+
+static log_entry *find_log(const fkv_store *s, uint64_t number)
+{
+    for (size_t i = 0; i < s->log_count; i++)
+        if (s->logs[i].number == number) return &s->logs[i];
+    return NULL;
+}
+
+int store_knows_log(fkv_store *s, uint64_t number)
+{
+    int known;
+
+    s->env->mutex_lock(s->env, s->mu);
+    known = find_log(s, number) != NULL;
+    s->env->mutex_unlock(s->env, s->mu);
+    return known;
+}
+
+/* Append where others have appended: to the log's tail, segment `number`. */
+static fkv_status attach(fkv_store *s, uint64_t number)
+{
+    wal_segment *segment = NULL;
+    log_entry *e;
+    fkv_status rc = store_find_logs(s);
+
     if (rc) return rc;
     s->env->mutex_lock(s->env, s->mu);
-    store_begin_install(s);
+    e = find_log(s, number);
+    segment = e ? e->segment : NULL;
     s->env->mutex_unlock(s->env, s->mu);
+    if (!e)
+        return FKV_RAISEF(FKV_CORRUPT, "log: segment %llu is missing", (unsigned long long)number);
+    if (!segment) {
+        rc = wal_segment_attach(s->env, s->dir, store_id(s), number, atomic_load(&s->followed),
+                                &segment);
+        if (rc) return rc;
+    }
+    wal_segment_moved(segment, atomic_load(&s->followed));
+    s->env->mutex_lock(s->env, s->mu);
+    e = find_log(s, number); /* the writer keeps its tail: nobody has forgotten it meanwhile */
+    e->segment = segment;
+    e->synced = 0;
+    s->log = segment;
+    s->env->mutex_unlock(s->env, s->mu);
+    return FKV_OK;
+}
+
+/* The first write of anybody since the store was opened: a segment of its own, and a manifest that
+** says "not closed" and names it. */
+static fkv_status begin_log(fkv_store *s)
+{
+    int maybe_new;
+    /* What was replayed may be in the page cache only. It is about to be built upon. */
+    fkv_status rc = store_sync_log(s);
+
+    if (!rc && !s->log) {
+        rc = store_find_logs(s); /* one may have been begun, and its manifest have failed */
+        if (!rc) rc = store_start_log(s);
+    }
+    if (!rc) rc = store_begin_install(s);
+    if (rc) return rc;
     superversion *now = store_current(s);
     rc = store_save_manifest(s, now->tables, NULL, UINT64_MAX, &maybe_new);
     superversion_unref(now);
-    s->env->mutex_lock(s->env, s->mu);
     store_end_install(s);
-    if (rc) { /* the segment is empty and stays the log's tail; the next write tries again */
-        s->log_count--;
-        wal_segment_free(s->log);
-        s->log = NULL;
-    } else {
-        s->fresh = 0;
+    if (rc) return rc; /* the segment stays, and the next write tries again */
+    atomic_store(&store_page(s)->log_tail, wal_segment_number(s->log));
+    return FKV_OK;
+}
+
+fkv_status store_ensure_log(fkv_store *s)
+{
+    uint64_t tail = atomic_load(&store_page(s)->log_tail);
+    fkv_status rc = store_check_writable(s);
+
+    if (rc) return rc;
+    if (!s->writing) {
+        store_fit_cache(s);
+        rc = store_sweep(s);
+        if (rc) return rc;
+        s->writing = 1;
+        store_fit_cache(s);
     }
-    s->env->mutex_unlock(s->env, s->mu);
+    if (!tail) {
+        rc = begin_log(s);
+    } else if (!s->log || wal_segment_number(s->log) != tail) {
+        rc = attach(s, tail);
+    } else if (wal_segment_end(s->log) < atomic_load(&s->followed)) {
+        wal_segment_moved(s->log, atomic_load(&s->followed));
+    }
+    if (!rc) s->fresh = 0;
     return rc;
 }
 
@@ -101,17 +232,12 @@ static fkv_status sync_old(fkv_store *s, uint64_t number)
 
     filename_wal(number, name);
     rc = s->env->file_open(s->env, s->dir, name, ENV_WRITE, &file);
+    if (rc == FKV_NOTFOUND && atomic_load(&store_page(s)->edit) > atomic_load(&s->seen_edit))
+        return FKV_OK; /* retired by another process: its rows are in tables */
     if (rc) return rc;
     rc = s->env->file_sync(s->env, file);
     s->env->file_close(s->env, file);
     return rc;
-}
-
-static log_entry *find_log(const fkv_store *s, uint64_t number)
-{
-    for (size_t i = 0; i < s->log_count; i++)
-        if (s->logs[i].number == number) return &s->logs[i];
-    return NULL;
 }
 
 /* Claim the oldest segment that is not wholly synced. 0 if there is none. */
@@ -139,7 +265,7 @@ static void unclaim(fkv_store *s, uint64_t number, fkv_status rc, int whole, uin
     e = find_log(s, number);
     e->syncing--;
     if (!rc && whole) e->synced = 1;
-    if (!rc && end > atomic_load(&s->durable_lsn)) atomic_store(&s->durable_lsn, end);
+    if (!rc) store_note_durable(s, end);
     s->env->cond_wake_all(s->env, s->changed);
     s->env->mutex_unlock(s->env, s->mu);
 }
@@ -148,16 +274,17 @@ fkv_status store_sync_log(fkv_store *s)
 {
     for (;;) {
         log_entry e;
-        int is_tail = 0;
+        int is_tail = 0, finished;
         uint64_t end = 0;
         fkv_status rc;
 
         if (!claim_unsynced(s, &e, &is_tail)) return FKV_OK;
         rc = e.segment ? wal_segment_sync(e.segment, &end) : sync_old(s, e.number);
-        /* A segment that an earlier process left, or that has a successor, grows no more. */
-        unclaim(s, e.number, rc, !is_tail || !e.segment, end);
+        /* A segment that has a successor grows no more, nor does one of an earlier session. */
+        finished = !is_tail || (!e.segment && !atomic_load(&store_page(s)->log_tail));
+        unclaim(s, e.number, rc, finished, end);
         if (rc == FKV_IOERR_SYNC) store_poison(s);
-        if (rc || (is_tail && e.segment)) return rc;
+        if (rc || is_tail) return rc;
     }
 }
 
@@ -173,11 +300,11 @@ void store_retire_logs(fkv_store *s, uint64_t lsn)
         /* A segment ends where its successor begins; the tail is never retired here. */
         if (s->log_count > 1 && s->logs[1].start_lsn <= lsn && !s->logs[0].syncing) {
             gone = s->logs[0];
+            if (gone.segment == s->log) s->log = NULL; /* another process has appended since */
             s->log_count--;
             memmove(s->logs, s->logs + 1, s->log_count * sizeof *s->logs);
             /* Its rows are in tables, so they are durable whether it was synced or not. */
-            if (s->logs[0].start_lsn > atomic_load(&s->durable_lsn))
-                atomic_store(&s->durable_lsn, s->logs[0].start_lsn);
+            store_note_durable(s, s->logs[0].start_lsn);
         }
         env->mutex_unlock(env, s->mu);
         if (!gone.number) return;

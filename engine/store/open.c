@@ -2,9 +2,8 @@
 ** open.c -- opening, sharing and closing stores.
 **
 ** A process has one store object per directory, found by device and inode in a list under the env's
-** process-wide lock. Another process is kept out by an OFD lock on byte 0 of the file `lock`, whose
-** text names the holder for the error message. (Locks of this kind conflict between two copies of
-** this library in one process as well.)
+** process-wide lock. How processes share a store: share.c, follow.c. (Two copies of this library in
+** one process are two processes to each other.)
 */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,14 +43,6 @@ static fkv_status settle_options(fkv_store *s)
     return FKV_OK;
 }
 
-/* Unlocked by name: a child just forked may not yet have closed its descriptor of the file. */
-static void give_up_lock(fkv_store *s)
-{
-    if (s->lock) fkv_ignore(s->env->file_lock(s->env, s->lock, 0, ENV_UNLOCK));
-    s->env->file_close(s->env, s->lock);
-    s->lock = NULL;
-}
-
 static void free_store(fkv_store *s)
 {
     fkv_env *env = s->env, *own_env = s->own_env;
@@ -59,86 +50,80 @@ static void free_store(fkv_store *s)
     superversion_unref(s->current);
     for (size_t i = 0; i < s->log_count; i++) wal_segment_free(s->logs[i].segment);
     alloc_free(s->logs);
+    wal_tail_close(s->tail);
+    store_forget_loose(s, UINT64_MAX);
+    alloc_free(s->loose);
     block_cache_free(s->home.cache);
+    store_leave(s);
+    env->file_close(env, s->old_lock);
+    env->file_unshare(env, s->mapped, SHARED_BYTES);
+    env->file_unshare(env, s->old_mapped, SHARED_BYTES);
+    alloc_free(s->own_page);
+    alloc_free(s->pins);
+    alloc_free(s->doomed);
     env->mutex_free(env, s->home.mutex);
+    env->mutex_free(env, s->pin_mutex);
+    env->mutex_free(env, s->follow_mutex);
     env->mutex_free(env, s->mu);
     env->cond_free(env, s->changed);
-    give_up_lock(s);
     env->dir_close(env, s->dir);
     alloc_free(s->path);
     alloc_free(s);
     if (own_env) env_mem_free(own_env);
 }
 
-static fkv_status busy_error(fkv_store *s)
-{
-    char text[64] = {0};
-    size_t got = 0;
-
-    if (s->env->file_read(s->env, s->lock, 0, text, sizeof text - 1, &got)) got = 0;
-    text[got] = 0;
-    for (size_t i = 0; i < got; i++)
-        if (text[i] < ' ' || text[i] > '~') text[i] = 0;
-    for (size_t i = strlen(text); i > 0 && text[i - 1] == ' '; i--) text[i - 1] = 0; /* padding */
-    return FKV_RAISEF(FKV_BUSY, "the store \"%s\" is open in another process (%s)", s->path,
-                      text[0] ? text : "unknown");
-}
-
-static fkv_status lock_store(fkv_store *s)
-{
-    fkv_env *env = s->env;
-    char text[64];
-    int n;
-    fkv_status rc = FKV_READONLY;
-
-    if (!atomic_load(&s->read_only)) {
-        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_WRITE | ENV_CREATE, &s->lock);
-        if (rc == FKV_READONLY) atomic_store(&s->read_only, 1); /* we may look, then */
-    }
-    if (atomic_load(&s->read_only)) {
-        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_READ, &s->lock);
-        if (rc == FKV_NOTFOUND) return FKV_OK; /* a copy on read-only media */
-    }
-    if (rc) return rc;
-    rc = env->file_lock(env, s->lock, 0,
-                        atomic_load(&s->read_only) ? ENV_LOCK_SHARED : ENV_LOCK_EXCLUSIVE);
-    if (rc == FKV_BUSY) return busy_error(s);
-    if (rc || atomic_load(&s->read_only)) return rc;
-    n = snprintf(text, sizeof text, "process %-20llu\n", (unsigned long long)env->process_id(env));
-    return env->file_write(env, s->lock, 0, text, (size_t)n);
-}
-
 /* The store is open for reading, and somebody wants to write. If that is not possible they read
-** as well, and their writes are refused. */
+** as well, and their writes are refused. The old lock file keeps the pins of snapshots. */
 static fkv_status make_writable(fkv_store *s)
 {
+    fkv_env *env = s->env;
+    env_file *old = s->lock;
+    sharing before = s->sharing;
+    shared_page *mapped = s->mapped, *page = store_page(s);
     fkv_status rc;
 
-    give_up_lock(s);
+    env->mutex_lock(env, s->follow_mutex);
+    store_begin_rebuilding(s);
+    s->lock = NULL;
+    s->mapped = NULL;
     atomic_store(&s->read_only, 0);
-    rc = lock_store(s);
-    if (!rc && !atomic_load(&s->read_only)) rc = store_write_decisions(s);
-    if (!rc) return FKV_OK;
-    give_up_lock(s);
-    atomic_store(&s->read_only, 1);
-    fkv_ignore(lock_store(s)); /* the first error is the one to tell */
-    return rc;
+    rc = store_join(s);
+    if (!rc && atomic_load(&s->read_only)) rc = FKV_READONLY; /* not even now: go on as it was */
+    if (!rc) rc = store_load(s);
+    if (!rc && s->first) rc = store_open_page(s);
+    if (!rc) {
+        s->old_lock = old;
+        s->old_mapped = mapped;
+    } else {
+        store_leave(s);
+        env->file_unshare(env, s->mapped, SHARED_BYTES);
+        s->lock = old;
+        s->mapped = mapped;
+        s->sharing = before;
+        atomic_store(&s->page, page);
+        atomic_store(&s->read_only, 1);
+    }
+    store_end_rebuilding(s);
+    env->mutex_unlock(env, s->follow_mutex);
+    return rc == FKV_READONLY ? FKV_OK : rc;
 }
 
 static fkv_status init_fresh(fkv_store *s)
 {
+    shared_page *page = store_page(s);
+    manifest m = {.next_number = 1, .next_space = 1};
     version *tables = NULL;
-    fkv_status rc = s->env->random(s->env, s->man.uuid, sizeof s->man.uuid);
+    fkv_status rc = version_new_empty(&tables);
 
-    s->man.next_number = 1;
-    s->man.next_space = 1;
-    s->man.clean_lsn = 0;
     s->fresh = 1;
-    if (!rc) rc = memtable_new(s->env, s->options.memtable_bytes, 0, &s->active);
-    if (!rc) rc = version_new_empty(&tables);
-    if (!rc) rc = superversion_new(s->active, NULL, 0, NULL, tables, &s->current);
+    if (!rc && s->first) {
+        rc = s->env->random(s->env, m.uuid, sizeof m.uuid);
+        atomic_store(&page->next_space, 1);
+    } else {
+        memcpy(m.uuid, page->uuid, sizeof m.uuid);
+    }
+    if (!rc) rc = store_start_at(s, &m, tables);
     version_unref(tables);
-    memtable_unref(s->active);
     return rc;
 }
 
@@ -149,12 +134,14 @@ static fkv_status init_shared_parts(fkv_store *s)
 
     if (!rc) rc = env->cond_new(env, &s->changed);
     if (!rc) rc = env->mutex_new(env, &s->home.mutex);
+    if (!rc) rc = env->mutex_new(env, &s->pin_mutex);
+    if (!rc) rc = env->mutex_new(env, &s->follow_mutex);
     /* Until the first write there are no memtables to speak of. */
     if (!rc) rc = block_cache_new(env, s->options.memory_bytes / 8 * 7, &s->home.cache);
     s->home.env = env;
     s->home.dir = s->dir;
-    atomic_init(&s->pending_lsn, UINT64_MAX);
-    atomic_init(&s->unsettled_lsn, UINT64_MAX);
+    s->home.remove = store_remove_table;
+    s->home.arg = s;
     return rc;
 }
 
@@ -181,14 +168,15 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     memcpy(s->path, path, n);
     rc = env->dir_identity(env, dir, &s->identity);
     if (!rc) rc = init_shared_parts(s);
-    if (!rc) rc = lock_store(s);
-    if (!rc) rc = store_recover(s);
-    if (!rc && s->unwritten.flush && !atomic_load(&s->read_only)) rc = fkv_flush(s);
+    if (!rc) rc = store_join(s);
+    if (rc) goto done;
+    rc = store_load(s);
     if (rc == FKV_NOTFOUND && options->create && !options->read_only) {
         rc = init_fresh(s);
     } else if (rc == FKV_NOTFOUND) {
         rc = FKV_RAISEF(FKV_NOTFOUND, "there is no store in \"%s\"", path);
     }
+    if (!rc && s->first) rc = store_open_page(s);
 done:
     if (rc) {
         if (s->flusher) store_stop_threads(s);
@@ -206,13 +194,16 @@ fkv_status fkv_open(const char *path, const fkv_options *options, fkv_store **ou
     env_dir *dir = NULL;
     env_identity id;
     fkv_store *s;
+    int may_create, tries = 10;
     fkv_status rc;
 
     *out = NULL;
     if (!options) options = &defaults;
+    may_create = options->create && !options->read_only;
     env = options->env ? options->env : env_posix();
     env->global_lock(env);
-    rc = env->dir_open(env, path, options->create && !options->read_only ? ENV_CREATE : 0, &dir);
+again:
+    rc = env->dir_open(env, path, may_create ? ENV_CREATE : 0, &dir);
     if (!rc) rc = env->dir_identity(env, dir, &id);
     if (rc) {
         env->dir_close(env, dir);
@@ -230,6 +221,8 @@ fkv_status fkv_open(const char *path, const fkv_options *options, fkv_store **ou
         }
     }
     rc = load_store(path, options, env, dir, out);
+    /* Whoever made the directory a moment ago has removed it again, with nothing in it. */
+    if (rc == FKV_NOTFOUND && may_create && tries-- > 0) goto again;
     if (!rc) {
         (*out)->opens = 1;
         (*out)->next_open = open_stores;
@@ -261,12 +254,15 @@ fkv_status fkv_open_memory(const fkv_options *options, fkv_store **out)
 }
 
 /* Leave the log short: flush what is large, sync the rest, and note in the manifest where the log
-** ends, so that the next open can tell that nothing is missing. */
+** ends, so that the next open can tell that nothing is missing. Nobody else has the store open. */
 static fkv_status close_in_order(fkv_store *s)
 {
     int did = 1, maybe_new;
     fkv_status rc = store_check_writable(s);
 
+    if (!rc) rc = store_follow(s);
+    if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(s);
+    if (!rc) rc = store_ensure_log(s);
     while (!rc && did) rc = store_flush_one(s, &did);
     /* (Many short lives must not leave many segments.) */
     if (!rc && s->active->record_bytes &&
@@ -275,23 +271,47 @@ static fkv_status close_in_order(fkv_store *s)
         if (!rc) rc = store_flush_one(s, &did);
     }
     if (!rc) rc = store_sync_log(s);
+    if (!rc) rc = store_begin_install(s);
     if (rc) return rc;
-    s->env->mutex_lock(s->env, s->mu);
-    store_begin_install(s);
-    s->env->mutex_unlock(s->env, s->mu);
     rc = store_save_manifest(s, s->current->tables, NULL, store_log_end(s), &maybe_new);
-    s->env->mutex_lock(s->env, s->mu);
     store_end_install(s);
-    s->env->mutex_unlock(s->env, s->mu);
     if (!rc) store_retire_logs(s, s->man.log_lsn);
     return rc;
+}
+
+/* The process's part in the store ends. A failure loses nothing: the next open replays the log, or
+** those that still have it open know it. *trace: nothing was ever prepared in it, and nobody else
+** has it: the directory may go. */
+static void close_part(fkv_store *s, int *trace)
+{
+    enum { CLOSE_MS = 5000 };
+    int wrote = s->log != NULL || s->writing, alone = 0;
+
+    *trace = 0;
+    if (s->own_env || (atomic_load(&s->read_only) && s->sharing != SHARING_NOT)) return;
+    if (!wrote && !s->fresh && !s->doomed_count) return;
+    if (!store_lock(s, LOCK_CLOSE, CLOSE_MS)) alone = store_alone(s);
+    if (alone && wrote) {
+        fkv_ignore(close_in_order(s));
+    } else if (wrote && !store_check_writable(s)) {
+        fkv_ignore(store_sync_log(s));
+    }
+    store_remove_doomed(s);
+    if (alone) {
+        /* What another process has made of it is on the page. */
+        *trace = s->fresh && atomic_load(&store_page(s)->edit) == 0 &&
+                 atomic_load(&store_page(s)->log_tail) == 0;
+        if (*trace) fkv_ignore(s->env->file_remove(s->env, s->dir, FILENAME_LOCK));
+        atomic_store(&store_page(s)->ready, 0);
+    }
 }
 
 void fkv_close(fkv_store *s)
 {
     fkv_env *env;
     fkv_store **link;
-    char *trace = NULL;
+    char *path = NULL;
+    int trace = 0;
 
     if (!s) return;
     env = s->env;
@@ -305,17 +325,15 @@ void fkv_close(fkv_store *s)
     *link = s->next_open;
     store_stop_threads(s);
     s->closing = 1;
-    /* A failure loses nothing: the next open replays the log. */
-    if (s->log && !s->own_env) fkv_ignore(close_in_order(s));
-    if (s->fresh && !s->own_env) { /* nothing was ever prepared in it */
-        trace = s->path;
+    close_part(s, &trace);
+    if (trace) {
+        path = s->path;
         s->path = NULL;
-        fkv_ignore(env->file_remove(env, s->dir, FILENAME_LOCK)); /* not empty: then it stays */
     }
     if (s->own_env) env = env_posix(); /* its env goes with it; the lock is the process's */
     free_store(s);
-    if (trace) fkv_ignore(env->dir_remove(env, trace)); /* somebody put a file there: it stays */
-    alloc_free(trace);
+    if (path) fkv_ignore(env->dir_remove(env, path)); /* somebody put a file there: it stays */
+    alloc_free(path);
     env->global_unlock(env);
 }
 

@@ -13,14 +13,17 @@ typedef struct value_pin {
     superversion *view; /* a memtable's bytes, or NULL */
 } value_pin;
 
-int store_alive(const fkv_store *s, uint8_t kind, int64_t expires_ms)
+int64_t fkv_clock_ms(fkv_store *s)
 {
-    int64_t now;
+    int64_t now = s->env->wall_ms(s->env), floor = atomic_load(&s->clock_floor);
 
-    if (kind != ENTRY_PUT_EXPIRES) return 1;
-    now = s->env->wall_ms(s->env);
-    if (s->clock_floor > now) now = s->clock_floor; /* a clock set back revives nothing */
-    return expires_ms > now;
+    while (now > floor && !atomic_compare_exchange_weak(&s->clock_floor, &floor, now)) {}
+    return now > floor ? now : floor;
+}
+
+int store_alive(fkv_store *s, uint8_t kind, int64_t expires_ms)
+{
+    return kind != ENTRY_PUT_EXPIRES || expires_ms > fkv_clock_ms(s);
 }
 
 typedef enum verdict { UNKNOWN, FOUND, GONE } verdict;
@@ -41,8 +44,7 @@ static verdict ask_tree(const memtree *t, fkv_slice key, const mem_view *view,
     return covered ? GONE : UNKNOWN;
 }
 
-static fkv_status give_record(const fkv_store *s, const mem_record *r, superversion *view,
-                              fkv_value *out)
+static fkv_status give_record(fkv_store *s, const mem_record *r, superversion *view, fkv_value *out)
 {
     int64_t expires = mem_record_expires(r);
 
@@ -59,8 +61,8 @@ static fkv_status give_record(const fkv_store *s, const mem_record *r, supervers
     return FKV_OK;
 }
 
-static fkv_status get_from_tables(const fkv_store *s, const version *v, fkv_slice key,
-                                  verdict *decided, fkv_value *out)
+static fkv_status get_from_tables(fkv_store *s, const version *v, fkv_slice key, verdict *decided,
+                                  fkv_value *out)
 {
     table_value found = {0};
     value_pin *pin;

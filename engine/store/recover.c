@@ -18,6 +18,7 @@
 **     it was acknowledged (WAL_FLAG_SYNC) somebody may have been told OK: committed. If not,
 **     losing the last commits is allowed and an unacknowledged one would be wrong: aborted.
 **   - A hosted transaction (WAL_FLAG_HOST): the host database is asked.
+** (A process that takes over from one that died beside it decides in the same way: follow.c.)
 ** The decision is written at once, into a new segment, lest a later open decide otherwise; where
 ** the store is open for reading only, when it is first opened for writing.
 **
@@ -42,10 +43,6 @@ typedef struct found_files {
 
 typedef struct replay {
     fkv_store *s;
-    memtable *active;
-    memtable **sealed; /* newest first */
-    size_t sealed_count;
-    version *tables;
     wal_record pending; /* its payload lies in a reader; all stay open to the end */
     int has_pending;
     uint8_t pending_boot[16];
@@ -80,109 +77,13 @@ static int by_number(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Seal the replayed memtable and begin another. */
-static fkv_status seal(replay *r)
-{
-    memtable *fresh = NULL;
-    memtable **sealed = alloc_resize(r->sealed, (r->sealed_count + 1) * sizeof *sealed);
-    fkv_status rc;
-
-    if (!sealed) return FKV_RAISE(FKV_NOMEM);
-    r->sealed = sealed;
-    rc = memtable_new(r->s->env, r->s->options.memtable_bytes, r->s->last_seq, &fresh);
-    if (rc) return rc;
-    memmove(sealed + 1, sealed, r->sealed_count * sizeof *sealed);
-    sealed[0] = r->active;
-    r->sealed_count++;
-    r->active = fresh;
-    return FKV_OK;
-}
-
-static fkv_status apply_runs(replay *r, const wal_record *w)
-{
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
-    version_edit edit = {0};
-    version *next = NULL;
-    uint64_t files;
-    fkv_status rc = FKV_OK;
-
-    if (w->size < 16) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
-    if (get_u64(w->payload) > r->s->man.next_space)
-        r->s->man.next_space = (uint32_t)get_u64(w->payload);
-    files = get_u64(w->payload + 8);
-    for (uint64_t i = 0; !rc && i < files; i++) {
-        file_meta *f = NULL;
-        int at = 0;
-        rc = manifest_get_file(&p, end, &r->s->home, &at, &f);
-        if (!rc) rc = version_edit_add(&edit, 0, f);
-        file_meta_unref(f);
-    }
-    if (!rc && atomic_load(&r->active->records)) rc = seal(r);
-    if (!rc) rc = version_apply(r->tables, &edit, &next);
-    version_edit_release(&edit);
-    if (rc) return rc;
-    version_unref(r->tables);
-    r->tables = next;
-    return FKV_OK;
-}
-
-static void note_spaces(fkv_store *s, const wal_record *w)
-{
-    size_t at = 0;
-
-    while (at < w->size) {
-        mem_record m;
-        memcpy(&m, w->payload + at, sizeof m);
-        entry_kind kind = mem_record_kind(&m);
-        if (kind == ENTRY_NEW_SPACE) {
-            uint32_t space = get_be32(w->payload + at + sizeof m);
-            if (space >= s->man.next_space && space < UINT32_MAX) s->man.next_space = space + 1;
-        }
-        at += mem_record_bytes(kind, m.key_kind >> 3, m.value_size);
-    }
-}
-
-static fkv_status apply(replay *r, const wal_record *w)
-{
-    fkv_store *s = r->s;
-    fkv_status rc = FKV_OK;
-
-    if (w->first_seq <= s->last_seq && w->count)
-        return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
-                          (unsigned long long)w->lsn);
-    if (w->flags & WAL_FLAG_RUNS) {
-        rc = apply_runs(r, w);
-        if (rc) return rc;
-    } else {
-        if (!memtable_payload_check(w->payload, w->size, w->count))
-            return FKV_RAISEF(FKV_CORRUPT, "log: malformed transaction at position %llu",
-                              (unsigned long long)w->lsn);
-        note_spaces(s, w);
-        if (memtable_full(r->active) || w->first_seq - r->active->base_seq > UINT32_MAX / 2)
-            rc = seal(r);
-        if (rc) return rc;
-        rc = memtable_room(r->active, w->size, w->count);
-        if (rc == FKV_FULL) {
-            rc = seal(r);
-            if (!rc) rc = memtable_room(r->active, w->size, w->count);
-        }
-        if (rc) return rc;
-        if (atomic_load(&r->active->first_log) == UINT64_MAX)
-            atomic_store(&r->active->first_log, w->lsn);
-        memtable_apply(r->active, w->payload, w->size, w->first_seq);
-    }
-    if (w->flags & WAL_FLAG_HOST) {
-        s->env->mutex_lock(s->env, s->mu);
-        store_note_host(s, w->lsn + 1, w->first_seq - 1);
-        s->env->mutex_unlock(s->env, s->mu);
-    }
-    if (w->count) s->last_seq = w->first_seq + w->count - 1;
-    if (w->flags & WAL_FLAG_RUNS) s->tables_seq = s->last_seq;
-    s->replayed++;
-    return FKV_OK;
-}
-
 static fkv_status resolve_in_doubt(replay *r);
+
+static fkv_status apply(replay *r)
+{
+    r->s->replayed++;
+    return store_apply(r->s, &r->pending);
+}
 
 static fkv_status one_record(replay *r, wal_reader *reader, const wal_record *w)
 {
@@ -204,7 +105,7 @@ static fkv_status one_record(replay *r, wal_reader *reader, const wal_record *w)
         return FKV_OK;
     }
     if (!r->has_pending || w->ref != r->pending.lsn) return FKV_OK; /* of a skipped record */
-    if (w->type == WAL_COMMIT) rc = apply(r, &r->pending);
+    if (w->type == WAL_COMMIT && r->pending.lsn >= r->s->man.tables_lsn) rc = apply(r);
     r->has_pending = 0;
     return rc;
 }
@@ -300,26 +201,13 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
 /* Decide a PREPARE without a mark. */
 static fkv_status resolve_in_doubt(replay *r)
 {
-    uint8_t boot[16];
+    int commit = 0;
+    fkv_status rc = store_decide(r->s, &r->pending, r->pending_boot, &commit);
 
-    r->s->env->boot_id(r->s->env, boot);
+    if (rc) return rc;
     r->s->unwritten.ref = r->pending.lsn;
-    r->s->unwritten.decision = WAL_ABORT;
-    if (r->pending.flags & WAL_FLAG_HOST) {
-        const fkv_options *o = &r->s->options;
-        int answer = o->host_committed ? o->host_committed(o->host_arg, r->pending.lsn + 1) : -1;
-        if (answer < 0)
-            return FKV_RAISEF(FKV_BUSY,
-                              "the last transaction of \"%s\" is in doubt, and its database "
-                              "cannot be read now",
-                              r->s->path);
-        if (!answer) return FKV_OK;
-    } else if ((r->pending.flags & WAL_FLAG_SYNC) == 0 ||
-               memcmp(boot, r->pending_boot, sizeof boot) == 0) {
-        return FKV_OK;
-    }
-    r->s->unwritten.decision = WAL_COMMIT;
-    return apply(r, &r->pending);
+    r->s->unwritten.decision = commit ? WAL_COMMIT : WAL_ABORT;
+    return commit ? apply(r) : FKV_OK;
 }
 
 static fkv_status save_tail(fkv_store *s)
@@ -361,8 +249,11 @@ fkv_status store_write_decisions(fkv_store *s)
     if (!s->unwritten.decision) return FKV_OK;
     rc = store_sync_log(s);
     if (!rc) rc = store_start_log(s);
-    if (!rc) rc = wal_segment_mark(s->log, s->unwritten.decision, s->unwritten.ref, s->log_end);
+    if (!rc)
+        rc = wal_segment_mark(s->log, s->unwritten.decision, s->unwritten.ref,
+                              atomic_load(&s->followed));
     if (!rc) rc = wal_segment_sync(s->log, &synced);
+    if (!rc) store_set_position(s, s->last_seq, store_log_end(s));
     if (!rc) rc = save_tail(s);
     if (!rc) s->unwritten.decision = 0;
     return rc;
@@ -409,9 +300,13 @@ static fkv_status replay_log(replay *r, const found_files *files)
     if (!rc) rc = check_end(r, readers, numbers, count);
     for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)
         rc = store_add_log(s, numbers[i], wal_reader_info(readers[i])->start_lsn, NULL);
-    s->log_end = r->position;
     if (!rc && r->cut_from < count) s->unwritten.cut = numbers[r->cut_from];
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
+    store_set_position(s, s->last_seq, r->position);
+    /* Nothing that was needed has gone, but the log may end before the point up to which the tables
+    ** had it all: an ABORT that nobody waited for. New records begin here. */
+    if (s->man.tables_lsn > r->position) s->man.tables_lsn = r->position;
+    if (s->man.log_lsn > r->position) s->man.log_lsn = r->position;
     for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
     alloc_free(readers);
     return rc;
@@ -433,74 +328,33 @@ static fkv_status check_new(fkv_store *s, const found_files *files)
 
 fkv_status store_recover(fkv_store *s)
 {
+    shared_page *page = store_page(s);
     found_files files = {0};
+    version *tables = NULL;
     replay r = {.s = s};
+    manifest m;
     fkv_status rc;
 
+    s->unwritten = (recovery_debt){0};
     rc = s->env->dir_list(s->env, s->dir, note_file, &files);
     if (rc) goto done;
     if (files.log_count) qsort(files.logs, files.log_count, sizeof *files.logs, by_number);
-    rc = manifest_load(s->env, s->dir, &s->home, &s->man, &r.tables);
-    if (rc == FKV_NOTFOUND) rc = check_new(s, &files);
-    if (rc) goto done;
-    if (s->man.next_number <= files.highest) s->man.next_number = files.highest + 1;
-    s->last_seq = s->tables_seq = s->man.last_seq;
-    s->host_id = s->point_floor = s->man.host_id;
-    atomic_store(&s->clock_floor, s->man.clock_ms);
-    rc = memtable_new(s->env, s->options.memtable_bytes, s->last_seq, &r.active);
-    if (!rc) rc = replay_log(&r, &files);
-    if (!rc) rc = superversion_new(r.active, r.sealed, r.sealed_count, NULL, r.tables, &s->current);
-    if (!rc) {
-        s->active = r.active;
-        atomic_store(&s->visible_seq, s->last_seq);
-        store_note_shape(s, r.tables);
-        atomic_store(&s->sealed_memtables, (uint32_t)r.sealed_count);
-        if (!atomic_load(&s->read_only)) rc = store_write_decisions(s);
+    rc = manifest_load(s->env, s->dir, &s->home, &m, &tables);
+    if (rc == FKV_NOTFOUND) {
+        atomic_store(&page->next_number, files.highest + 1);
+        rc = check_new(s, &files);
     }
+    if (rc) goto done;
+    if (m.next_number <= files.highest) m.next_number = files.highest + 1;
+    atomic_store(&page->next_number, m.next_number);
+    atomic_store(&page->next_space, m.next_space);
+    atomic_store(&page->edit, m.edit);
+    rc = store_start_at(s, &m, tables);
+    if (!rc) rc = replay_log(&r, &files);
+    if (!rc && s->sharing != SHARING_ALONE && !atomic_load(&s->read_only))
+        rc = store_write_decisions(s);
 done:
-    memtable_unref(r.active);
-    for (size_t i = 0; i < r.sealed_count; i++) memtable_unref(r.sealed[i]);
-    alloc_free(r.sealed);
-    version_unref(r.tables);
+    version_unref(tables);
     alloc_free(files.logs);
     return rc;
-}
-
-typedef struct orphan_scan {
-    fkv_store *s;
-    const version *tables;
-    int logs_gone;
-} orphan_scan;
-
-static fkv_status remove_if_orphan(void *arg, const char *name)
-{
-    orphan_scan *scan = arg;
-    fkv_store *s = scan->s;
-    uint64_t number = 0;
-    file_kind kind = filename_parse(name, &number);
-    int wanted = kind != FILE_TABLE && kind != FILE_WAL && kind != FILE_MANIFEST_TMP;
-
-    if (kind == FILE_TABLE)
-        for (int i = 0; i < FKV_LEVELS && !wanted; i++)
-            for (size_t j = 0; j < scan->tables->levels[i].count && !wanted; j++)
-                wanted = scan->tables->levels[i].files[j]->number == number;
-    if (kind == FILE_WAL) {
-        s->env->mutex_lock(s->env, s->mu);
-        for (size_t i = 0; i < s->log_count && !wanted; i++) wanted = s->logs[i].number == number;
-        s->env->mutex_unlock(s->env, s->mu);
-    }
-    if (wanted) return FKV_OK;
-    if (kind == FILE_WAL) scan->logs_gone = 1;
-    return s->env->file_remove(s->env, s->dir, name);
-}
-
-fkv_status store_remove_orphans(fkv_store *s)
-{
-    superversion *v = store_current(s);
-    orphan_scan scan = {s, v->tables, 0};
-    fkv_status rc = s->env->dir_list(s->env, s->dir, remove_if_orphan, &scan);
-
-    superversion_unref(v);
-    /* A log that comes back after a power cut would stand in the chain again. */
-    return rc || !scan.logs_gone ? rc : s->env->dir_sync(s->env, s->dir);
 }

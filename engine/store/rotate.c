@@ -61,14 +61,14 @@ static fkv_status wait_for_room(fkv_store *s)
     if (s->options.inline_background) store_maintain(s);
     env->mutex_lock(env, s->mu);
     while (s->current->sealed_count >= SEALED_MAX && !rc) {
-        if (atomic_load(&s->poisoned) || s->trouble) break;
+        if (store_poisoned(s) || s->trouble) break;
         if (s->options.inline_background) break;
         env->cond_wait(env, s->changed, s->mu, 0);
     }
     if (s->current->sealed_count >= SEALED_MAX) {
         if (s->trouble) {
             rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
-        } else if (!atomic_load(&s->poisoned)) {
+        } else if (!store_poisoned(s)) {
             rc = FKV_RAISEF(FKV_BUSY, "memtables are waiting to be flushed");
         }
     }
@@ -90,6 +90,7 @@ fkv_status store_rotate(fkv_store *s)
     rc = memtable_new(env, s->options.memtable_bytes, s->last_seq, &fresh);
     if (!rc) rc = store_start_log(s);
     if (rc) goto done;
+    atomic_store(&store_page(s)->log_tail, wal_segment_number(s->log));
     env->mutex_lock(env, s->mu);
     rc = superversion_seal(s->current, fresh, &next);
     if (!rc) {

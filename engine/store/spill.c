@@ -28,7 +28,7 @@ void txn_drop_runs(fkv_txn *t, uint64_t after)
             int kept = 0;
             for (size_t j = 0; before && j < before->levels[0].count; j++)
                 if (before->levels[0].files[j] == f) kept = 1;
-            if (!kept) atomic_store(&f->obsolete, 1);
+            if (!kept) atomic_store(&f->obsolete, FILE_UNNAMED);
         }
         version_unref(all);
         dropped = 1;
@@ -93,7 +93,7 @@ static fkv_status write_interval(fkv_txn *t, uint32_t from, uint32_t to)
     if (!rc) rc = version_apply(before ? before : empty, &edit, &all);
     if (rc) {
         for (size_t i = 0; i < edit.added_count; i++)
-            atomic_store(&edit.added[i].file->obsolete, 1);
+            atomic_store(&edit.added[i].file->obsolete, FILE_UNNAMED);
         goto done;
     }
     t->runs[t->run_count++] = (txn_run){t->spilled + from, t->spilled + to, all};

@@ -5,10 +5,14 @@
 **   mu            guards every field marked "mu"; held for moments only, never across I/O.
 **   the writer    (the transaction that holds the writer lock) owns the fields marked "writer":
 **                 the log's tail, the active memtable, last_seq.
+**   the follower  (the holder of follow_mutex) reads what other processes have appended to the log,
+**                 and then owns the same fields: while a transaction of this process holds the
+**                 writer lock there is nothing to follow.
 **   the installer (whoever has set `installing`) may change the version: one at a time, so that the
 **                 manifest on disk and the version in memory move together. It does its I/O with mu
-**                 released.
-** Order of locks: the process-wide lock of the env (registry), then mu, then table_home.mutex.
+**                 released. With other processes about, it holds LOCK_INSTALL as well.
+** Order of locks: the process-wide lock of the env (registry), LOCK_CLOSE, the writer lock,
+** follow_mutex, the install right, then mu, then table_home.mutex and pin_mutex.
 */
 #ifndef FKV_STORE_STORE_H
 #define FKV_STORE_STORE_H
@@ -19,6 +23,7 @@
 #include "compact/compact.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
+#include "store/share.h"
 #include "version/manifest.h"
 #include "wal/wal.h"
 
@@ -26,6 +31,8 @@
 ** RocksDB's.) */
 typedef struct superversion {
     _Atomic uint32_t refs;
+    fkv_store *store;
+    uint64_t edit; /* the manifest that `tables` come from; pinned */
     memtable *active;
     memtable **sealed; /* newest first; not yet in a table */
     size_t sealed_count;
@@ -52,6 +59,30 @@ typedef struct store_counters {
 
 enum { HOST_POINTS = 256 };
 
+/* What recovery has decided and has yet to write. */
+typedef struct recovery_debt {
+    uint64_t cut;      /* segments from this number on are to go; 0 = none */
+    uint64_t ref;      /* LSN of the PREPARE in doubt */
+    int flush;         /* a commit was decided that no mark can tell: write tables */
+    wal_type decision; /* on it; 0 = none */
+} recovery_debt;
+
+typedef struct store_pin {
+    uint64_t edit;
+    size_t count;
+} store_pin;
+
+/* A table that goes when no other process can read it any more (pin.c). */
+typedef struct doomed_file {
+    uint64_t number, edit;
+} doomed_file;
+
+/* A spilled transaction's table that no manifest names yet. */
+typedef struct loose_file {
+    uint64_t lsn;
+    file_meta *file;
+} loose_file;
+
 struct fkv_store {
     fkv_env *env;
     fkv_env *own_env;    /* a memory env to be freed with the store, or NULL */
@@ -61,6 +92,12 @@ struct fkv_store {
     char *path;
     env_dir *dir;
     env_file *lock;
+    env_file *old_lock; /* of a store first opened for reading: its pins hold to the end */
+    sharing sharing;
+    _Atomic(shared_page *) page; /* what holds: one of the following two */
+    shared_page *mapped, *own_page, *old_mapped;
+    uint64_t session; /* the page's, as we know it */
+    int first;        /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
     uint32_t opens;       /* registry lock */
     fkv_store *next_open; /* registry lock */
@@ -73,37 +110,41 @@ struct fkv_store {
     env_cond *changed; /* anything below changed */
     table_home home;
 
-    manifest man;                 /* mu; as last saved, but next_number and next_space are live */
-    superversion *current;        /* mu */
+    manifest man;          /* mu; as last saved or read */
+    superversion *current; /* mu */
+    env_mutex *follow_mutex;
+    _Atomic uint64_t followed;          /* the log is applied up to this LSN; changes under mu */
+    _Atomic uint64_t seen_edit;         /* man.edit, for readers */
+    wal_tail *tail;                     /* follower; where it reads, or NULL */
+    loose_file *loose;                  /* mu */
+    size_t loose_count, loose_capacity; /* mu */
+    env_mutex *pin_mutex;               /* and below: */
+    store_pin *pins;
+    size_t pin_count, pin_capacity;
+    doomed_file *doomed;
+    size_t doomed_count, doomed_capacity;
     _Atomic uint64_t epoch;       /* counts changes of current */
     _Atomic uint64_t visible_seq; /* what new snapshots see */
     int installing;               /* mu */
+    int rebuilding;               /* mu; no snapshots now */
     int compacting;               /* mu; a compaction is running: one at a time */
 
     fkv_txn *writer;   /* mu; holds the writer lock */
     memtable *active;  /* writer; current->active, which keeps it alive */
     uint64_t last_seq; /* writer */
     wal_segment *log;  /* writer; NULL until the first write */
-    uint64_t log_end;  /* writer; where the log ends while `log` is NULL */
+    int unsure;        /* writer; the log may hold a transaction that is not decided */
     log_entry *logs;   /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
-    _Atomic uint64_t durable_lsn;
-    _Atomic uint64_t unsettled_lsn; /* a hosted PREPARE rolled back without a mark, or UINT64_MAX */
-    _Atomic uint64_t pending_lsn;   /* a prepared transaction's record, or UINT64_MAX */
     uint64_t host_id;               /* mu; last hosted transaction committed */
     uint64_t tables_seq;            /* mu; no table holds a sequence above it */
     host_point points[HOST_POINTS]; /* mu; a ring of the last hosted transactions */
     uint64_t point_count;           /* mu; since open */
-    uint64_t point_floor;  /* mu; hosted transactions up to this id have no place in the ring */
-    _Atomic int writing;   /* there has been a write since open */
-    uint64_t replayed;     /* records replayed at open */
-    struct {               /* what recovery decided and has yet to write; at open */
-        uint64_t cut;      /* segments from this number on are to go; 0 = none */
-        uint64_t ref;      /* LSN of the PREPARE in doubt */
-        int flush;         /* a commit was decided that no mark can tell: write tables */
-        wal_type decision; /* on it; 0 = none */
-    } unwritten;
-    _Atomic int64_t clock_floor; /* man.clock_ms, for readers */
+    uint64_t point_floor;    /* mu; hosted transactions up to this id have no place in the ring */
+    _Atomic int writing;     /* there has been a write since open */
+    uint64_t replayed;       /* records replayed at open */
+    recovery_debt unwritten; /* at open */
+    _Atomic int64_t clock_floor; /* latest moment that fkv_clock_ms has told */
 
     /* background: mu */
     env_thread *flusher, *compactor, *syncer;
@@ -119,7 +160,7 @@ struct fkv_store {
     _Atomic uint32_t sealed_memtables;
 
     /* A failed fsync is final: no writes until the store is opened anew. mu; poisoned is also read
-    ** without it. */
+    ** without it, and is on the page for the other processes. */
     _Atomic int poisoned;
     char poison_text[256];
     fkv_status trouble; /* last failure of background work, e.g. FKV_FULL; retried; mu */
@@ -141,6 +182,18 @@ struct fkv_snapshot {
     uint64_t seq, epoch;
 };
 
+static inline shared_page *store_page(const fkv_store *s)
+{
+    return atomic_load_explicit(&s->page, memory_order_relaxed);
+}
+
+/* Has an fsync failed, here or in another process? */
+static inline int store_poisoned(const fkv_store *s)
+{
+    return atomic_load_explicit(&s->poisoned, memory_order_relaxed) ||
+           atomic_load_explicit(&store_page(s)->poisoned, memory_order_relaxed);
+}
+
 /* Is this the child of the process that opened the store? Then nothing of it may be used. */
 static inline int store_forked(const fkv_store *s)
 {
@@ -152,10 +205,11 @@ FKV_MUST_CHECK fkv_status store_fork_error(const fkv_store *s);
 /* -- superversion.c -- */
 /* A hosted transaction is committed; before its sequence becomes visible. mu held. */
 void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before);
-/* Takes references of its own; `skip` is left out of sealed. */
-FKV_MUST_CHECK fkv_status superversion_new(memtable *active, memtable *const *sealed,
-                                           size_t sealed_count, const memtable *skip,
-                                           version *tables, superversion **out);
+/* Takes references of its own and a pin on `edit`; `skip` is left out of sealed. */
+FKV_MUST_CHECK fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active,
+                                           memtable *const *sealed, size_t sealed_count,
+                                           const memtable *skip, version *tables,
+                                           superversion **out);
 /* The same with `fresh` as the active memtable and the old active one sealed. */
 FKV_MUST_CHECK fkv_status superversion_seal(const superversion *now, memtable *fresh,
                                             superversion **out);
@@ -164,12 +218,96 @@ void superversion_unref(superversion *v);             /* NULL is fine */
 superversion *store_current(fkv_store *s);            /* referenced; takes mu */
 void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
 
+/* -- share.c -- */
+/* Come to the store: `lock` open, `page` there, `sharing` settled. s->first: nobody else writes, and
+** it is ours to recover and then to call store_open_page. FKV_BUSY: somebody else has it and does
+** not share, or has been opening or closing it for ten seconds. */
+FKV_MUST_CHECK fkv_status store_join(fkv_store *s);
+FKV_MUST_CHECK fkv_status store_open_page(fkv_store *s);
+void store_leave(fkv_store *s);
+/* The read-only half of it, once more: others have come or gone. */
+FKV_MUST_CHECK fkv_status store_join_reading(fkv_store *s);
+
+/* 1, and LOCK_LIVE exclusively, if no other process has the store open for writing. */
+int store_alone(fkv_store *s);
+void store_not_alone(fkv_store *s);
+
+/* Lock a byte against other processes, trying for timeout_ms. FKV_BUSY. No-op where nothing is
+** shared: threads of this process have mutexes. */
+FKV_MUST_CHECK fkv_status store_lock(fkv_store *s, uint64_t byte, uint32_t timeout_ms);
+void store_unlock(fkv_store *s, uint64_t byte);
+
+/* -- pin.c -- */
+FKV_MUST_CHECK fkv_status store_pin_edit(fkv_store *s, uint64_t edit);
+void store_unpin_edit(fkv_store *s, uint64_t edit);
+void store_remove_table(void *store, uint64_t number, uint64_t edit); /* table_home.remove */
+void store_remove_doomed(fkv_store *s); /* those that nobody reads any more */
+
+/* A number for a file or a manifest; any thread. store_new_number is for table files, which no sweep
+** removes until store_made says that a manifest names it. */
+uint64_t store_take_number(fkv_store *s);
+FKV_MUST_CHECK fkv_status store_new_number(void *store, uint64_t *out);
+void store_made(fkv_store *s, uint64_t number);
+
+/* Remove what dead processes have left. The writer's, before this process makes files of its own. */
+FKV_MUST_CHECK fkv_status store_sweep(fkv_store *s);
+
+/* -- follow.c -- */
+/* Has any process committed what this one has not seen, or is there a newer manifest? */
+static inline int store_behind(const fkv_store *s)
+{
+    const shared_page *page = store_page(s);
+
+    if (s->sharing == SHARING_NOT) return 0;
+    if (s->sharing == SHARING_ALONE)
+        return s->mapped &&
+               atomic_load_explicit(&s->mapped->session, memory_order_acquire) != s->session;
+    return atomic_load_explicit(&page->committed_lsn, memory_order_acquire) >
+               atomic_load_explicit(&s->followed, memory_order_acquire) ||
+           atomic_load_explicit(&page->edit, memory_order_acquire) >
+               atomic_load_explicit(&s->seen_edit, memory_order_acquire) ||
+           (s->sharing == SHARING_READS &&
+            atomic_load_explicit(&page->session, memory_order_acquire) != s->session);
+}
+
+/* Catch up. Any thread, with none of the locks. */
+FKV_MUST_CHECK fkv_status store_follow(fkv_store *s);
+/* The writer's: a process died in the middle of a transaction; decide it. */
+FKV_MUST_CHECK fkv_status store_take_over(fkv_store *s);
+/* The same, by the holder of follow_mutex. */
+FKV_MUST_CHECK fkv_status store_catch_up(fkv_store *s);
+/* Read the newest manifest and pin its tables: store_unpin_edit(m->edit). */
+FKV_MUST_CHECK fkv_status store_newest_manifest(fkv_store *s, manifest *m, version **tables);
+/* Take the state of manifest m and its tables, with an empty memtable. mu not held. */
+FKV_MUST_CHECK fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables);
+
+/* -- load.c -- */
+/* Load what there is, as s->sharing wants it: follow others, or recover. FKV_NOTFOUND: there is no
+** store yet. Replaces what was loaded before. */
+FKV_MUST_CHECK fkv_status store_load(fkv_store *s);
+/* The follower's, of a store that is open for reading: others have come or gone. */
+FKV_MUST_CHECK fkv_status store_rejoin(fkv_store *s);
+/* No snapshot is made in between. */
+void store_begin_rebuilding(fkv_store *s);
+void store_end_rebuilding(fkv_store *s);
+/* How did the PREPARE w of another process's or life's end? *commit. FKV_BUSY: cannot be told. */
+FKV_MUST_CHECK fkv_status store_decide(fkv_store *s, const wal_record *w, const uint8_t boot_id[16],
+                                       int *commit);
+void store_set_position(fkv_store *s, uint64_t seq, uint64_t lsn); /* mu */
+void store_note_durable(fkv_store *s, uint64_t lsn);
+
+/* -- apply.c -- */
+/* Make a committed transaction visible. Recovery and follower. */
+FKV_MUST_CHECK fkv_status store_apply(fkv_store *s, const wal_record *w);
+/* Tables of spilled transactions that no manifest names. mu held (all three). */
+FKV_MUST_CHECK fkv_status store_reserve_loose(fkv_store *s, size_t count);
+void store_note_loose(fkv_store *s, file_meta *f, uint64_t lsn);
+void store_forget_loose(fkv_store *s, uint64_t below); /* a manifest covers the log up to here */
+
 /* -- recover.c -- */
 FKV_MUST_CHECK fkv_status store_recover(fkv_store *s);
 /* Make what recovery decided true on disk as well. */
 FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
-/* Remove files that no manifest and no log names: left by a crash. */
-FKV_MUST_CHECK fkv_status store_remove_orphans(fkv_store *s);
 
 /* -- logs.c: the log's segments -- */
 FKV_MUST_CHECK fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn,
@@ -188,11 +326,15 @@ static inline uint64_t store_id(const fkv_store *s)
 uint64_t store_log_end(const fkv_store *s); /* writer */
 /* Remove segments below lsn. After a durable manifest said so. */
 void store_retire_logs(fkv_store *s, uint64_t lsn);
+int store_knows_log(fkv_store *s, uint64_t number);
+/* Learn of segments that other processes have begun, and forget those below man.log_number. */
+FKV_MUST_CHECK fkv_status store_find_logs(fkv_store *s);
 
 /* -- install.c -- */
-/* Become the installer; waits. mu held. */
-void store_begin_install(fkv_store *s);
-void store_end_install(fkv_store *s); /* mu held */
+/* Become the installer, up to date with the newest manifest; waits. FKV_BUSY: another process has
+** been at it for a minute. mu not held (both). */
+FKV_MUST_CHECK fkv_status store_begin_install(fkv_store *s);
+void store_end_install(fkv_store *s);
 /* Save a manifest for `tables`. Installer, mu not held. drop: a sealed memtable whose rows are in
 ** `tables` now, or NULL. */
 FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
@@ -201,7 +343,6 @@ FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, con
 FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed);
 void store_fit_cache(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
-uint64_t store_new_number(void *store);                     /* any thread */
 
 /* -- background.c -- */
 void store_poison(fkv_store *s); /* with this thread's error text */
@@ -263,7 +404,7 @@ static inline version *txn_runs_version(const fkv_txn *t)
 }
 
 /* Is a row that expires at this moment still there? */
-int store_alive(const fkv_store *s, uint8_t kind, int64_t expires_ms);
+int store_alive(fkv_store *s, uint8_t kind, int64_t expires_ms);
 
 static inline void count_add(_Atomic uint64_t *counter, uint64_t n)
 {

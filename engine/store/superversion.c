@@ -1,14 +1,35 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
-fkv_status superversion_new(memtable *active, memtable *const *sealed, size_t sealed_count,
-                            const memtable *skip, version *tables, superversion **out)
+/* With room for `sealed_count` sealed memtables, and pinned. */
+static fkv_status make(fkv_store *s, uint64_t edit, size_t sealed_count, superversion **out)
 {
-    superversion *v = alloc_zero(sizeof *v + sealed_count * sizeof *sealed);
+    superversion *v = alloc_zero(sizeof *v + sealed_count * sizeof(memtable *));
+    fkv_status rc;
 
     *out = NULL;
     if (!v) return FKV_RAISE(FKV_NOMEM);
+    rc = store_pin_edit(s, edit);
+    if (rc) {
+        alloc_free(v);
+        return rc;
+    }
     atomic_init(&v->refs, 1);
+    v->store = s;
+    v->edit = edit;
+    *out = v;
+    return FKV_OK;
+}
+
+fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active, memtable *const *sealed,
+                            size_t sealed_count, const memtable *skip, version *tables,
+                            superversion **out)
+{
+    superversion *v = NULL;
+    fkv_status rc = make(s, edit, sealed_count, &v);
+
+    *out = NULL;
+    if (rc) return rc;
     v->active = active;
     v->sealed = (memtable **)(void *)(v + 1);
     v->tables = tables;
@@ -25,11 +46,11 @@ fkv_status superversion_new(memtable *active, memtable *const *sealed, size_t se
 
 fkv_status superversion_seal(const superversion *now, memtable *fresh, superversion **out)
 {
-    superversion *v = alloc_zero(sizeof *v + (now->sealed_count + 1) * sizeof *now->sealed);
+    superversion *v = NULL;
+    fkv_status rc = make(now->store, now->edit, now->sealed_count + 1, &v);
 
     *out = NULL;
-    if (!v) return FKV_RAISE(FKV_NOMEM);
-    atomic_init(&v->refs, 1);
+    if (rc) return rc;
     v->active = fresh;
     v->sealed = (memtable **)(void *)(v + 1);
     v->sealed_count = now->sealed_count + 1;
@@ -54,6 +75,7 @@ void superversion_unref(superversion *v)
     memtable_unref(v->active);
     for (size_t i = 0; i < v->sealed_count; i++) memtable_unref(v->sealed[i]);
     version_unref(v->tables);
+    store_unpin_edit(v->store, v->edit);
     alloc_free(v);
 }
 
@@ -84,9 +106,12 @@ void store_publish(fkv_store *s, superversion *next)
 fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
 {
     fkv_snapshot *snap;
+    fkv_status rc;
 
     *out = NULL;
     if (store_forked(s)) return store_fork_error(s);
+    rc = store_follow(s);
+    if (rc) return rc;
     snap = alloc_bytes(sizeof *snap);
     if (!snap) return FKV_RAISE(FKV_NOMEM);
     atomic_init(&snap->refs, 1);
@@ -94,6 +119,7 @@ fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
     /* Sequence and pieces from one moment: tables have no sequences, so a table newer than the
     ** sequence would show rows from the future. */
     s->env->mutex_lock(s->env, s->mu);
+    while (s->rebuilding) s->env->cond_wait(s->env, s->changed, s->mu, 0);
     snap->seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     snap->view = s->current;
     superversion_ref(snap->view);
@@ -118,6 +144,8 @@ uint64_t fkv_host_id(fkv_store *s)
 {
     uint64_t id;
 
+    /* Not up to date for some failure: whoever needs it newer will ask for it and see the error. */
+    if (!store_forked(s)) fkv_ignore(store_follow(s));
     s->env->mutex_lock(s->env, s->mu);
     id = s->host_id;
     s->env->mutex_unlock(s->env, s->mu);
@@ -132,19 +160,38 @@ static fkv_status older_than_host(const fkv_store *s)
                       s->path);
 }
 
+/* A process may have died between the host's commit and its own: whoever becomes the writer then
+** finishes that transaction. */
+static void try_take_over(fkv_store *s)
+{
+    fkv_txn *t = NULL;
+
+    if (!atomic_load(&store_page(s)->writing) || s->sharing != SHARING_FULLY) return;
+    if (!fkv_txn_new(s, &t)) fkv_ignore(fkv_txn_begin(t, 0)); /* busy: it is alive */
+    fkv_txn_free(t);
+}
+
 fkv_status fkv_host_wait(fkv_store *s, uint64_t id, uint32_t timeout_ms)
 {
+    enum { POLL_US = 1000 }; /* another process's commit wakes nobody here */
     fkv_env *env = s->env;
     uint64_t until = env->now_us(env) + (uint64_t)timeout_ms * 1000, now;
-    fkv_status rc = FKV_OK;
 
     if (store_forked(s)) return store_fork_error(s);
-    env->mutex_lock(env, s->mu);
-    while (s->host_id < id && (now = env->now_us(env)) < until)
-        env->cond_wait(env, s->changed, s->mu, until - now);
-    if (s->host_id < id) rc = older_than_host(s);
-    env->mutex_unlock(env, s->mu);
-    return rc;
+    for (;;) {
+        fkv_status rc = store_follow(s);
+        uint64_t known;
+        if (rc) return rc;
+        env->mutex_lock(env, s->mu);
+        now = env->now_us(env);
+        if (s->host_id < id && now < until)
+            env->cond_wait(env, s->changed, s->mu, until - now < POLL_US ? until - now : POLL_US);
+        known = s->host_id;
+        env->mutex_unlock(env, s->mu);
+        if (known >= id) return FKV_OK;
+        if (now >= until) return older_than_host(s);
+        try_take_over(s);
+    }
 }
 
 /* The newest sequence that shows no hosted transaction after `id`. mu held. */
@@ -173,11 +220,14 @@ fkv_status fkv_snapshot_as_of(fkv_store *s, uint64_t id, fkv_snapshot **out)
 
     *out = NULL;
     if (store_forked(s)) return store_fork_error(s);
+    rc = store_follow(s);
+    if (rc) return rc;
     snap = alloc_bytes(sizeof *snap);
     if (!snap) return FKV_RAISE(FKV_NOMEM);
     atomic_init(&snap->refs, 1);
     snap->store = s;
     s->env->mutex_lock(s->env, s->mu);
+    while (s->rebuilding) s->env->cond_wait(s->env, s->changed, s->mu, 0);
     rc = sequence_as_of(s, id, &snap->seq);
     if (!rc) {
         snap->view = s->current;
@@ -208,7 +258,7 @@ int fkv_snapshot_behind(const fkv_snapshot *snap)
 int fkv_snapshot_stale(const fkv_snapshot *snap)
 {
     const fkv_store *s = snap->store;
-    return store_forked(s) ||
+    return store_forked(s) || store_behind(s) ||
            atomic_load_explicit(&s->visible_seq, memory_order_acquire) != snap->seq ||
            atomic_load_explicit(&s->epoch, memory_order_acquire) != snap->epoch;
 }

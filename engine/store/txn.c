@@ -58,6 +58,27 @@ static fkv_status take_writer_lock(fkv_txn *t, uint32_t timeout_ms)
     return rc;
 }
 
+static void give_up_writer_lock(fkv_store *s)
+{
+    s->env->mutex_lock(s->env, s->mu);
+    s->writer = NULL;
+    s->env->cond_wake_all(s->env, s->changed);
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
+/* The same among processes; then we know the log to its end. */
+static fkv_status lock_out_processes(fkv_store *s, uint32_t timeout_ms)
+{
+    fkv_status rc = store_lock(s, LOCK_WRITER, timeout_ms);
+
+    if (rc == FKV_BUSY) return FKV_RAISEF(FKV_BUSY, "another process is writing to the store");
+    if (rc) return rc;
+    rc = store_follow(s);
+    if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(s);
+    if (rc) store_unlock(s, LOCK_WRITER);
+    return rc;
+}
+
 /* Back to idle. */
 static void end_transaction(fkv_txn *t)
 {
@@ -72,10 +93,14 @@ static void end_transaction(fkv_txn *t)
         batch_unref(t->writes);
         t->writes = NULL;
     }
-    s->env->mutex_lock(s->env, s->mu);
-    s->writer = NULL;
-    s->env->cond_wake_all(s->env, s->changed);
-    s->env->mutex_unlock(s->env, s->mu);
+    if (!s->unsure) { /* else whoever writes next decides what is in the log (follow.c) */
+        shared_page *page = store_page(s);
+        atomic_store_explicit(&page->committed_lsn, atomic_load(&s->followed),
+                              memory_order_release);
+        atomic_store(&page->writing, 0);
+    }
+    store_unlock(s, LOCK_WRITER);
+    give_up_writer_lock(s);
 }
 
 fkv_status fkv_txn_begin(fkv_txn *t, uint32_t timeout_ms)
@@ -92,6 +117,12 @@ fkv_status fkv_txn_begin(fkv_txn *t, uint32_t timeout_ms)
     }
     rc = take_writer_lock(t, timeout_ms);
     if (rc) return rc;
+    rc = lock_out_processes(s, timeout_ms);
+    if (rc) {
+        give_up_writer_lock(s);
+        return rc;
+    }
+    s->unsure = 0;
     t->active = 1;
     return FKV_OK;
 }
@@ -154,19 +185,20 @@ fkv_status fkv_txn_delete_range(fkv_txn *t, fkv_slice from, fkv_slice to)
 fkv_status fkv_txn_new_space(fkv_txn *t, uint32_t *out)
 {
     fkv_store *s = t->store;
+    shared_page *page = store_page(s);
     uint8_t key[4];
-    uint32_t space;
+    uint64_t space;
     fkv_status rc;
 
     *out = 0;
-    s->env->mutex_lock(s->env, s->mu);
-    space = s->man.next_space;
-    if (space < UINT32_MAX) s->man.next_space++;
-    s->env->mutex_unlock(s->env, s->mu);
-    if (space == UINT32_MAX) return FKV_RAISEF(FKV_TOOBIG, "all keyspace numbers are used up");
-    put_be32(key, space);
+    space = atomic_load(&page->next_space);
+    do {
+        if (space >= UINT32_MAX) break;
+    } while (!atomic_compare_exchange_weak(&page->next_space, &space, space + 1));
+    if (space >= UINT32_MAX) return FKV_RAISEF(FKV_TOOBIG, "all keyspace numbers are used up");
+    put_be32(key, (uint32_t)space);
     rc = add(t, ENTRY_NEW_SPACE, fkv_slice_of(key, sizeof key), fkv_slice_of(NULL, 0), 0);
-    if (!rc) *out = space;
+    if (!rc) *out = (uint32_t)space;
     return rc;
 }
 

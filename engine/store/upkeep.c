@@ -41,7 +41,7 @@ static fkv_status compact_range(fkv_store *s, fkv_slice from, fkv_slice to)
         version_edit edit = {0};
         compact_context c;
 
-        rc = pick_range(v->tables, from, to, &job);
+        rc = pick_range(v->tables, fkv_clock_ms(s), from, to, &job);
         did = !rc && job.counts[0] > 0;
         if (did) {
             store_compact_context(s, &c);
@@ -217,7 +217,7 @@ void fkv_stats_read(fkv_store *s, fkv_stats *out)
         } else if (s->logs[i].segment) {
             out->log_bytes += wal_segment_end(s->logs[i].segment) - s->logs[i].start_lsn;
         } else {
-            out->log_bytes += s->log_end - s->logs[i].start_lsn;
+            out->log_bytes += atomic_load(&s->followed) - s->logs[i].start_lsn;
         }
     s->env->mutex_unlock(s->env, s->mu);
     block_cache_stats(s->home.cache, &cache);

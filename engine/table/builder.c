@@ -9,6 +9,7 @@
 #include "table/codec.h"
 #include "table/filter.h"
 #include "table/index.h"
+#include "table/lifetimes.h"
 
 enum { WRITE_BYTES = 256 << 10 };
 #define INDEX_MAX ((size_t)3 << 30) /* with the next separator it stays below 4 GiB */
@@ -33,6 +34,7 @@ struct table_builder {
     buf ranges; /* encoded range block */
     buf range_low, range_high;
     int range_high_set;
+    lifetimes lives;
     table_summary summary;
     fkv_status failed;
 };
@@ -193,7 +195,10 @@ static fkv_status add(table_builder *b, entry_kind kind, fkv_slice key, fkv_slic
     buf_set(&b->last_key, key);
     b->footer.entries++;
     b->footer.deletions += kind == ENTRY_DELETE;
-    b->footer.expiring += kind == ENTRY_PUT_EXPIRES;
+    if (kind == ENTRY_PUT_EXPIRES) {
+        b->footer.expiring++;
+        lifetimes_add(&b->lives, expires_ms);
+    }
     b->footer.raw_bytes += key.size + value.size;
     return b->last_key.failed || b->hashes.failed || b->block.bytes.failed ||
                    b->summary.smallest.failed
@@ -284,6 +289,13 @@ static fkv_status finish(table_builder *b)
     return rc;
 }
 
+static int64_t half_gone(table_builder *b)
+{
+    uint64_t half = (b->footer.entries + 1) / 2, gone = b->footer.deletions;
+
+    return lifetimes_moment(&b->lives, half > gone ? half - gone : 0);
+}
+
 fkv_status table_builder_finish(table_builder *b, table_summary *out)
 {
     *out = (table_summary){0};
@@ -296,6 +308,8 @@ fkv_status table_builder_finish(table_builder *b, table_summary *out)
     b->summary.expiring = b->footer.expiring;
     b->summary.ranges = b->footer.range_count;
     b->summary.raw_bytes = b->footer.raw_bytes;
+    b->summary.first_expiry = b->lives.first_ms;
+    b->summary.half_gone = half_gone(b);
     *out = b->summary;
     b->summary = (table_summary){0};
     return FKV_OK;

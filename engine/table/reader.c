@@ -201,6 +201,19 @@ fkv_status table_open(fkv_env *env, env_file *file, const char *name, uint64_t u
     return FKV_OK;
 }
 
+fkv_status table_expect(table *t, const table_summary *s)
+{
+    const table_footer *f = &t->footer;
+
+    t->expected = s;
+    if (s->entries == f->entries && s->deletions == f->deletions && s->expiring == f->expiring &&
+        s->ranges == f->range_count && s->raw_bytes == f->raw_bytes)
+        return FKV_OK;
+    return FKV_RAISEF(FKV_CORRUPT,
+                      "%s: holds other counts (footer at offset %llu) than the manifest says",
+                      t->name, (unsigned long long)(t->file_bytes - FOOTER_BYTES));
+}
+
 void table_free(table *t)
 {
     if (!t) return;

@@ -14,6 +14,7 @@ struct table {
     block_cache *cache;
     char name[64];
     uint64_t file_bytes;
+    const table_summary *expected; /* the manifest's; NULL: nothing is known */
     table_footer footer;
     table_index index;
     fkv_slice filter;       /* size 0: none; lines aligned to cache lines */

@@ -56,6 +56,9 @@ typedef struct table_summary {
     uint64_t expiring;     /* of these: ENTRY_PUT_EXPIRES */
     uint64_t ranges;       /* range tombstones */
     uint64_t raw_bytes;    /* key + value bytes of all entries */
+    int64_t first_expiry;  /* Unix time, ms: of the first row that expires; 0 = none does */
+    int64_t half_gone;     /* from about when half of the entries are deletions or have expired;
+                           ** 0 = never */
     buf smallest, largest; /* bounds over entries and range tombstones */
     uint8_t largest_open;  /* largest is a range tombstone's end: the key itself is not inside */
 } table_summary;
@@ -98,6 +101,11 @@ FKV_MUST_CHECK fkv_status table_open(fkv_env *env, env_file *file, const char *n
                                      uint64_t unique_id, uint64_t file_bytes, block_cache *cache,
                                      table **out);
 void table_free(table *t); /* NULL is fine; no iterator or value may be left */
+
+/* What the manifest says of the table, borrowed for the table's life. Counts that disagree with the
+** footer's are FKV_CORRUPT at once, bounds that disagree with the keys when table_verify sees them:
+** a key outside the bounds would be shown by walks and missed by gets. */
+FKV_MUST_CHECK fkv_status table_expect(table *t, const table_summary *summary);
 
 /* Bytes of memory the open table keeps (index, filter, ranges). */
 size_t table_memory(const table *t);

@@ -3,7 +3,7 @@
 typedef struct walk {
     table *t;
     block_cursor cursor;
-    buf last; /* the key before */
+    buf first, last; /* the first key, and the one before */
     uint64_t entries, deletions, expiring, raw_bytes;
 } walk;
 
@@ -26,12 +26,13 @@ static fkv_status check_entry(walk *w, size_t i)
     if (t->filter.size &&
         !filter_may_hold(t->filter, hash64(c->entry.row.key.data, c->entry.row.key.size, 0)))
         return bad_key(w, i, "a key that the filter denies");
+    if (!w->entries) buf_set(&w->first, c->entry.row.key);
     buf_set(&w->last, c->entry.row.key);
     w->entries++;
     w->deletions += c->entry.row.kind == ENTRY_DELETE;
     w->expiring += c->entry.row.kind == ENTRY_PUT_EXPIRES;
     w->raw_bytes += c->entry.row.key.size + c->entry.row.value.size;
-    return buf_status(&w->last);
+    return w->first.failed ? FKV_RAISE(FKV_NOMEM) : buf_status(&w->last);
 }
 
 static fkv_status check_block(walk *w, size_t i)
@@ -79,6 +80,29 @@ static fkv_status check_meta(table *t)
     return rc;
 }
 
+/* The bounds in the manifest are exactly those of the entries and range tombstones. */
+static fkv_status check_bounds(const walk *w)
+{
+    const table *t = w->t;
+    const table_summary *s = t->expected;
+    fkv_slice low = buf_slice(&w->first), high = buf_slice(&w->last);
+    int open = 0;
+
+    if (!s) return FKV_OK;
+    if (t->footer.range_count) {
+        fkv_slice from = t->ranges[0].from, to = t->ranges[t->footer.range_count - 1].to;
+        if (!w->entries || slice_compare(from, low) < 0) low = from;
+        open = !w->entries || slice_compare(to, high) > 0;
+        if (open) high = to;
+    }
+    if (slice_equal(low, buf_slice(&s->smallest)) && slice_equal(high, buf_slice(&s->largest)) &&
+        open == s->largest_open)
+        return FKV_OK;
+    return FKV_RAISEF(FKV_CORRUPT,
+                      "%s: holds other keys (index at offset %llu) than the bounds in the manifest",
+                      t->name, (unsigned long long)t->footer.index.offset);
+}
+
 fkv_status table_verify(table *t)
 {
     walk w = {.t = t};
@@ -94,7 +118,9 @@ fkv_status table_verify(table *t)
                         t->name, (unsigned long long)w.entries,
                         (unsigned long long)(t->file_bytes - FOOTER_BYTES),
                         (unsigned long long)f->entries);
+    if (!rc) rc = check_bounds(&w);
     block_cursor_release(&w.cursor);
+    buf_release(&w.first);
     buf_release(&w.last);
     return rc;
 }

@@ -24,20 +24,29 @@ void file_meta_ref(file_meta *f)
     atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
 }
 
+void table_home_remove(table_home *home, uint64_t number, uint64_t edit)
+{
+    char name[FILENAME_BYTES_MAX];
+
+    if (home->remove) {
+        home->remove(home->arg, number, edit);
+        return;
+    }
+    filename_table(number, name);
+    fkv_ignore(home->env->file_remove(home->env, home->dir, name));
+}
+
 void file_meta_unref(file_meta *f)
 {
+    uint64_t obsolete;
     table *t;
 
     if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
     t = atomic_load_explicit(&f->table, memory_order_relaxed);
     if (t) atomic_fetch_sub(&f->home->open_memory, table_memory(t));
     table_free(t);
-    if (atomic_load(&f->obsolete)) {
-        char name[FILENAME_BYTES_MAX];
-        filename_table(f->number, name);
-        /* A file that will not go is found again, and removed, at the next open. */
-        fkv_ignore(f->home->env->file_remove(f->home->env, f->home->dir, name));
-    }
+    obsolete = atomic_load(&f->obsolete);
+    if (obsolete) table_home_remove(f->home, f->number, obsolete);
     table_summary_release(&f->summary);
     alloc_free(f);
 }
@@ -62,6 +71,8 @@ fkv_status file_meta_table(file_meta *f, table **out)
         if (!rc)
             rc = table_open(env, file, name, f->summary.unique_id, f->summary.file_bytes,
                             f->home->cache, &t);
+        if (!rc) rc = table_expect(t, &f->summary);
+        if (rc) table_free(t);
         if (!rc) {
             atomic_fetch_add(&f->home->open_memory, table_memory(t));
             atomic_store_explicit(&f->table, t, memory_order_release);

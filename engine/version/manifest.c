@@ -8,6 +8,7 @@
 #define MANIFEST_MAGIC 0x4d564b46u /* "FKVM" */
 #define MANIFEST_VERSION 1u
 #define MANIFEST_BYTES_MAX UINT32_MAX
+#define MANIFEST_NUMBER_MAX ((uint64_t)1 << 62) /* counters go on from here and must not wrap */
 enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, checksum of all but itself */
 
 void manifest_put_file(buf *out, int level, const file_meta *f)
@@ -25,6 +26,10 @@ void manifest_put_file(buf *out, int level, const file_meta *f)
     buf_append_varint(out, s->expiring);
     buf_append_varint(out, s->ranges);
     buf_append_varint(out, s->raw_bytes);
+    if (s->expiring) {
+        buf_append_u64(out, (uint64_t)s->first_expiry);
+        buf_append_u64(out, (uint64_t)s->half_gone);
+    }
     buf_append_slice(out, file_smallest(f));
     buf_append_slice(out, file_largest(f));
 }
@@ -37,6 +42,15 @@ static const uint8_t *get_key(const uint8_t *p, const uint8_t *end, buf *out)
     if (!p || size > (uint64_t)(end - p)) return NULL;
     buf_append(out, p, (size_t)size);
     return p + size;
+}
+
+static const uint8_t *get_lifetimes(const uint8_t *p, const uint8_t *end, table_summary *s)
+{
+    if (s->expiring == 0) return p;
+    if (end - p < 16) return NULL;
+    s->first_expiry = (int64_t)get_u64(p);
+    s->half_gone = (int64_t)get_u64(p + 8);
+    return p + 16;
 }
 
 static fkv_status bad_manifest(const char *what)
@@ -64,12 +78,18 @@ fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_h
     p += 8;
     for (size_t i = 0; p && i < sizeof fields / sizeof fields[0]; i++)
         p = get_varint64(p, end, fields[i]);
+    if (p) p = get_lifetimes(p, end, &s);
     if (p) p = get_key(p, end, &s.smallest);
     if (p) p = get_key(p, end, &s.largest);
     if (!p) {
         rc = bad_manifest("bad table entry");
     } else if (s.smallest.failed || s.largest.failed) {
         rc = FKV_RAISE(FKV_NOMEM);
+    } else if (number > MANIFEST_NUMBER_MAX || max_seq > MANIFEST_NUMBER_MAX) {
+        rc = bad_manifest("an impossible number");
+    } else if (slice_compare(buf_slice(&s.smallest), buf_slice(&s.largest)) >
+               -(int)s.largest_open) {
+        rc = bad_manifest("a table whose bounds are the wrong way round");
     } else {
         rc = file_meta_new(home, number, max_seq, &s, out);
     }
@@ -104,6 +124,7 @@ static void encode(buf *out, const manifest *m, const version *v)
     buf_append_u64(out, m->clean_lsn);
     buf_append_u64(out, (uint64_t)m->clock_ms);
     buf_append_u64(out, m->host_id);
+    buf_append_u64(out, m->tables_lsn);
     buf_append_varint(out, files);
     for (int i = 0; i < FKV_LEVELS; i++)
         for (size_t j = 0; j < v->levels[i].count; j++)
@@ -151,7 +172,7 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     const uint8_t *end = p + size;
     uint64_t files = 0;
 
-    if (size < 16 + 10 * 8) return bad_manifest("too short");
+    if (size < 16 + 11 * 8) return bad_manifest("too short");
     memcpy(m->uuid, p, 16);
     m->edit = get_u64(p + 16);
     m->next_number = get_u64(p + 24);
@@ -163,7 +184,12 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     m->clean_lsn = get_u64(p + 72);
     m->clock_ms = (int64_t)get_u64(p + 80);
     m->host_id = get_u64(p + 88);
-    p = get_varint64(p + 96, end, &files);
+    m->tables_lsn = get_u64(p + 96);
+    for (int at = 16; at < 104; at += 8) /* clean_lsn may be UINT64_MAX */
+        if (get_u64(p + at) > MANIFEST_NUMBER_MAX && (at != 72 || m->clean_lsn != UINT64_MAX))
+            return bad_manifest("an impossible number");
+    if (get_u64(p + 32) > UINT32_MAX) return bad_manifest("an impossible number");
+    p = get_varint64(p + 104, end, &files);
     if (!p) return bad_manifest("bad table count");
     for (uint64_t i = 0; i < files; i++) {
         file_meta *f = NULL;

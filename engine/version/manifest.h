@@ -14,15 +14,15 @@
 
 typedef struct manifest {
     uint8_t uuid[16];
-    uint64_t edit;        /* counts the manifests written */
+    uint64_t edit;        /* grows with each manifest; from the same counter as file numbers */
     uint64_t next_number; /* file numbers below this have been used */
     uint32_t next_space;  /* keyspace ids below this have been used */
-    uint64_t last_seq;    /* every sequence above this is in the log from log_lsn on, or in a table
-                          ** that the log names */
+    uint64_t tables_lsn;  /* every transaction committed in the log below this is in the tables */
+    uint64_t last_seq;    /* the sequence reached at tables_lsn */
     uint64_t log_number;  /* log segments with lower numbers are not needed */
     uint64_t log_tail;    /* segments log_number to this one exist, or the store is damaged; 0:
                            ** there is no log. Later ones may exist */
-    uint64_t log_lsn;     /* replay begins here */
+    uint64_t log_lsn;     /* replay begins here: tables_lsn, or before it a transaction in doubt */
     uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
     uint64_t host_id;     /* last transaction committed together with the host database; 0 = none */
     int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */

@@ -135,6 +135,46 @@ fkv_status version_apply(const version *base, const version_edit *edit, version 
     return FKV_OK;
 }
 
+static int by_number(const void *a, const void *b)
+{
+    uint64_t x = (*(file_meta *const *)a)->number, y = (*(file_meta *const *)b)->number;
+    return (x > y) - (x < y);
+}
+
+fkv_status version_adopt(version *v, const version *from)
+{
+    size_t count = 0;
+    file_meta **all;
+
+    for (int i = 0; i < FKV_LEVELS; i++) count += from->levels[i].count;
+    if (count == 0) return FKV_OK;
+    all = alloc_bytes(count * sizeof *all);
+    if (!all) return FKV_RAISE(FKV_NOMEM);
+    count = 0;
+    for (int i = 0; i < FKV_LEVELS; i++)
+        for (size_t j = 0; j < from->levels[i].count; j++) all[count++] = from->levels[i].files[j];
+    qsort(all, count, sizeof *all, by_number);
+    for (int i = 0; i < FKV_LEVELS; i++)
+        for (size_t j = 0; j < v->levels[i].count; j++) {
+            file_meta *mine = v->levels[i].files[j];
+            file_meta **known = bsearch(&mine, all, count, sizeof *all, by_number);
+            if (!known || (*known)->summary.unique_id != mine->summary.unique_id) continue;
+            file_meta_ref(*known);
+            v->levels[i].files[j] = *known;
+            file_meta_unref(mine);
+        }
+    alloc_free(all);
+    return FKV_OK;
+}
+
+int version_has(const version *v, const file_meta *f)
+{
+    for (int i = 0; i < FKV_LEVELS; i++)
+        for (size_t j = 0; j < v->levels[i].count; j++)
+            if (v->levels[i].files[j] == f) return 1;
+    return 0;
+}
+
 size_t level_find(const version_level *l, fkv_slice key)
 {
     size_t low = 0, high = l->count;

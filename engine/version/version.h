@@ -23,18 +23,27 @@ typedef struct table_home {
     block_cache *cache;
     env_mutex *mutex;             /* opening tables */
     _Atomic uint64_t open_memory; /* bytes of index and filter that open tables keep */
+    void (*remove)(void *arg, uint64_t number, uint64_t edit); /* NULL: the file simply goes */
+    void *arg;
 } table_home;
 
 /* One table file. Immutable but for the lazily opened table. */
 typedef struct file_meta {
     _Atomic uint32_t refs;
-    _Atomic int obsolete; /* remove the file with the last reference */
+    _Atomic uint64_t obsolete; /* remove the file with the last reference, because this manifest no
+                                ** longer names it (FILE_UNNAMED: none ever has); 0 = keep it */
     table_home *home;
     uint64_t number;
     uint64_t max_seq; /* newest sequence inside: the age of a level 0 table */
     table_summary summary;
     _Atomic(table *) table;
 } file_meta;
+
+#define FILE_UNNAMED ((uint64_t)1)
+
+/* Remove table file `number`, which no manifest from `edit` on names. Cannot fail: what will not go
+** now is an orphan, to be swept away by a later writer. */
+void table_home_remove(table_home *home, uint64_t number, uint64_t edit);
 
 /* Take over *summary (zeroed after). */
 FKV_MUST_CHECK fkv_status file_meta_new(table_home *home, uint64_t number, uint64_t max_seq,
@@ -102,6 +111,13 @@ void version_edit_release(version_edit *e); /* zeroed is fine */
 ** from damaged bytes. */
 FKV_MUST_CHECK fkv_status version_apply(const version *base, const version_edit *edit,
                                         version **out);
+
+/* Where v, which nobody else has seen yet, and `from` have files of the same number, let v have the
+** object of `from`, whose table may be open. */
+FKV_MUST_CHECK fkv_status version_adopt(version *v, const version *from);
+
+/* Is this file, the object, in v? */
+int version_has(const version *v, const file_meta *f);
 
 /* Index of the first file of a sorted level that does not lie before key; count if none. */
 size_t level_find(const version_level *l, fkv_slice key);

@@ -37,6 +37,17 @@ enum {
     REC_RESERVED = 46
 };
 
+/* Read a segment's header into info (whose number is set) and *salt. `got` bytes of it are there.
+** FKV_CORRUPT when it is damaged or another store's. `name` is for messages. */
+FKV_MUST_CHECK fkv_status wal_header_parse(const uint8_t *header, size_t got, uint64_t store_id,
+                                           const char *name, wal_segment_info *info,
+                                           uint64_t *salt);
+
+/* Is there a whole, valid record of this LSN in the `left` bytes at p? *out then points into them;
+** *durable is what it claims. */
+int wal_record_parse(const uint8_t *p, size_t left, uint64_t salt, uint64_t lsn, wal_record *out,
+                     uint64_t *durable);
+
 /* The checksum of a record: salt and LSN say where it belongs. */
 static inline uint32_t wal_record_crc(uint64_t salt, uint64_t lsn, const uint8_t *record,
                                       size_t bytes)

@@ -49,6 +49,10 @@ typedef struct wal_segment wal_segment;
 FKV_MUST_CHECK fkv_status wal_segment_new(fkv_env *env, env_dir *dir, uint64_t store_id,
                                           uint64_t number, uint64_t previous, uint64_t start_lsn,
                                           wal_segment **out);
+/* Open segment `number`, which this or another process has begun, to append at end_lsn. */
+FKV_MUST_CHECK fkv_status wal_segment_attach(fkv_env *env, env_dir *dir, uint64_t store_id,
+                                             uint64_t number, uint64_t end_lsn, wal_segment **out);
+void wal_segment_moved(wal_segment *s, uint64_t end_lsn); /* another process has appended to it */
 void wal_segment_free(wal_segment *s); /* closes it; does not sync; NULL is fine */
 
 uint64_t wal_segment_number(const wal_segment *s);
@@ -95,6 +99,22 @@ FKV_MUST_CHECK fkv_status wal_segment_blank(fkv_env *env, env_dir *dir, uint64_t
 ** bytes that had been made durable are damaged. limit_lsn: where the segment is known to end (the
 ** next segment's start), or UINT64_MAX. Payload holds until close. */
 FKV_MUST_CHECK fkv_status wal_reader_next(wal_reader *r, uint64_t limit_lsn, wal_record *out);
+
+/* A segment that others append to. Threads: one at a time. */
+typedef struct wal_tail wal_tail;
+
+/* FKV_NOTFOUND when there is no such file, FKV_CORRUPT as wal_reader_open, and also for a segment
+** whose header is not written yet. Positioned on its first record. */
+FKV_MUST_CHECK fkv_status wal_tail_open(fkv_env *env, env_dir *dir, uint64_t store_id,
+                                        uint64_t number, wal_tail **out);
+void wal_tail_close(wal_tail *t); /* NULL is fine */
+const wal_segment_info *wal_tail_info(const wal_tail *t);
+uint64_t wal_tail_position(const wal_tail *t); /* LSN of the next record */
+void wal_tail_seek(wal_tail *t, uint64_t lsn); /* a record's LSN in this segment */
+
+/* Next record before limit_lsn (a record's LSN too; UINT64_MAX: as far as they are valid).
+** FKV_NOTFOUND (not raised): there is none. The payload holds until the next call. */
+FKV_MUST_CHECK fkv_status wal_tail_next(wal_tail *t, uint64_t limit_lsn, wal_record *out);
 
 /* LSN after the last record returned. */
 uint64_t wal_reader_position(const wal_reader *r);

@@ -34,6 +34,25 @@ static int all_zero(const uint8_t *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
+fkv_status wal_header_parse(const uint8_t *h, size_t got, uint64_t store_id, const char *name,
+                            wal_segment_info *info, uint64_t *salt)
+{
+    if (got < WAL_SEGMENT_HEADER ||
+        get_u32(h + SEG_CRC) != checksum_at(store_id, info->number, h, SEG_CRC))
+        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header, or another store's, at offset 0",
+                          name);
+    if (get_u32(h + SEG_MAGIC) != WAL_MAGIC || get_u64(h + SEG_NUMBER) != info->number)
+        return FKV_RAISEF(FKV_CORRUPT, "%s: not a log segment of this number", name);
+    if (get_u32(h + SEG_VERSION) != WAL_VERSION)
+        return FKV_RAISEF(FKV_UNSUPPORTED, "%s: log format %u is newer than this fastkv", name,
+                          get_u32(h + SEG_VERSION));
+    info->previous = get_u64(h + SEG_PREVIOUS);
+    info->start_lsn = get_u64(h + SEG_START_LSN);
+    *salt = get_u64(h + SEG_SALT);
+    memcpy(info->boot_id, h + SEG_BOOT_ID, sizeof info->boot_id);
+    return FKV_OK;
+}
+
 static fkv_status parse_header(wal_reader *r, uint64_t store_id, uint64_t number)
 {
     const uint8_t *h = r->bytes;
@@ -47,19 +66,8 @@ static fkv_status parse_header(wal_reader *r, uint64_t store_id, uint64_t number
             r->info.empty = 1;
             return FKV_OK;
         }
-        return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log header, or another store's, at offset 0",
-                          r->name);
     }
-    if (get_u32(h + SEG_MAGIC) != WAL_MAGIC || get_u64(h + SEG_NUMBER) != number)
-        return FKV_RAISEF(FKV_CORRUPT, "%s: not a log segment of this number", r->name);
-    if (get_u32(h + SEG_VERSION) != WAL_VERSION)
-        return FKV_RAISEF(FKV_UNSUPPORTED, "%s: log format %u is newer than this fastkv", r->name,
-                          get_u32(h + SEG_VERSION));
-    r->info.previous = get_u64(h + SEG_PREVIOUS);
-    r->info.start_lsn = get_u64(h + SEG_START_LSN);
-    r->salt = get_u64(h + SEG_SALT);
-    memcpy(r->info.boot_id, h + SEG_BOOT_ID, sizeof r->info.boot_id);
-    return FKV_OK;
+    return wal_header_parse(h, r->size, store_id, r->name, &r->info, &r->salt);
 }
 
 /* A reader with the whole file in memory and nothing parsed. */
@@ -141,19 +149,15 @@ uint64_t wal_reader_durable(const wal_reader *r)
     return r->durable;
 }
 
-/* Is there a whole, valid record at this LSN? */
-static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint64_t *durable)
+int wal_record_parse(const uint8_t *p, size_t left, uint64_t salt, uint64_t lsn, wal_record *out,
+                     uint64_t *durable)
 {
-    uint64_t offset = WAL_SEGMENT_HEADER + (lsn - r->info.start_lsn);
-    const uint8_t *p;
     uint32_t size;
 
-    if (offset > r->size || r->size - offset < WAL_RECORD_HEADER) return 0;
-    p = r->bytes + offset;
+    if (left < WAL_RECORD_HEADER) return 0;
     size = get_u32(p + REC_SIZE);
-    if (get_u64(p + REC_LSN) != lsn || size % 8 != 0 || size > r->size - offset - WAL_RECORD_HEADER)
-        return 0;
-    if (get_u32(p + REC_CRC) != wal_record_crc(r->salt, lsn, p, WAL_RECORD_HEADER + (size_t)size))
+    if (get_u64(p + REC_LSN) != lsn || size % 8 != 0 || size > left - WAL_RECORD_HEADER) return 0;
+    if (get_u32(p + REC_CRC) != wal_record_crc(salt, lsn, p, WAL_RECORD_HEADER + (size_t)size))
         return 0;
     out->type = (wal_type)p[REC_TYPE];
     out->flags = p[REC_FLAGS];
@@ -165,6 +169,16 @@ static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint
     out->size = size;
     *durable = get_u64(p + REC_DURABLE);
     return out->type >= WAL_PREPARE && out->type <= WAL_ABORT;
+}
+
+/* Is there a whole, valid record at this LSN? */
+static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint64_t *durable)
+{
+    uint64_t offset = WAL_SEGMENT_HEADER + (lsn - r->info.start_lsn);
+
+    if (offset > r->size) return 0;
+    return wal_record_parse(r->bytes + offset, r->size - (size_t)offset, r->salt, lsn, out,
+                            durable);
 }
 
 /* The bytes at `position` are no record. Had they been durable? */

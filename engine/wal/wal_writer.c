@@ -76,6 +76,41 @@ done:
     return FKV_OK;
 }
 
+fkv_status wal_segment_attach(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
+                              uint64_t end_lsn, wal_segment **out)
+{
+    char name[FILENAME_BYTES_MAX];
+    uint8_t header[WAL_SEGMENT_HEADER];
+    wal_segment_info info = {.number = number};
+    wal_segment *s = alloc_zero(sizeof *s);
+    size_t got = 0;
+    fkv_status rc;
+
+    *out = NULL;
+    if (!s) return FKV_RAISE(FKV_NOMEM);
+    s->env = env;
+    filename_wal(number, name);
+    rc = env->file_open(env, dir, name, ENV_WRITE, &s->file);
+    if (!rc) rc = env->file_read(env, s->file, 0, header, sizeof header, &got);
+    if (!rc) rc = wal_header_parse(header, got, store_id, name, &info, &s->salt);
+    if (!rc) rc = env->file_size(env, s->file, &s->allocated);
+    if (rc) {
+        wal_segment_free(s);
+        return rc;
+    }
+    s->number = number;
+    s->start_lsn = info.start_lsn;
+    atomic_init(&s->end_lsn, end_lsn);
+    *out = s;
+    return FKV_OK;
+}
+
+void wal_segment_moved(wal_segment *s, uint64_t end_lsn)
+{
+    /* What others have allocated beyond our knowledge is allocated once more: nothing happens. */
+    atomic_store_explicit(&s->end_lsn, end_lsn, memory_order_release);
+}
+
 void wal_segment_free(wal_segment *s)
 {
     if (!s) return;

@@ -14,10 +14,10 @@ static table_home home; /* no table is ever opened */
 
 /* -- random content ------------------------------------------------------------------------- */
 
-/* Numbers of every length that a varint can have. */
+/* Numbers of every length that a varint can have, but for those that are refused. */
 static inline uint64_t any_number(void)
 {
-    return check_random() >> check_below(64);
+    return check_random() >> (2 + check_below(62));
 }
 
 static inline void random_key(buf *out, uint32_t rank)
@@ -43,6 +43,10 @@ static inline file_meta *random_file(uint64_t number, uint32_t from, uint32_t to
                        .largest_open = (uint8_t)check_below(2)};
     file_meta *f = NULL;
 
+    if (s.expiring) { /* else they are not written */
+        s.first_expiry = (int64_t)check_random();
+        s.half_gone = (int64_t)check_random();
+    }
     random_key(&s.smallest, from);
     random_key(&s.largest, to);
     if (from == 0) buf_clear(&s.smallest); /* the empty key is a key */
@@ -87,11 +91,12 @@ static inline manifest random_manifest(void)
                   .next_space = (uint32_t)any_number(),
                   .last_seq = any_number(),
                   .log_number = any_number(),
-                  .log_tail = check_random(),
+                  .log_tail = any_number(),
                   .log_lsn = any_number(),
                   .clean_lsn = check_below(2) ? UINT64_MAX : any_number(),
-                  .clock_ms = (int64_t)check_random(),
-                  .host_id = any_number()};
+                  .clock_ms = (int64_t)any_number(),
+                  .host_id = any_number(),
+                  .tables_lsn = any_number()};
 
     for (size_t i = 0; i < sizeof m.uuid; i++) m.uuid[i] = (uint8_t)check_random();
     return m;
@@ -105,7 +110,7 @@ static inline int same_manifest(const manifest *a, const manifest *b)
            a->next_number == b->next_number && a->next_space == b->next_space &&
            a->last_seq == b->last_seq && a->log_number == b->log_number &&
            a->log_tail == b->log_tail && a->log_lsn == b->log_lsn && a->clean_lsn == b->clean_lsn &&
-           a->clock_ms == b->clock_ms && a->host_id == b->host_id;
+           a->clock_ms == b->clock_ms && a->host_id == b->host_id && a->tables_lsn == b->tables_lsn;
 }
 
 static inline int same_file(const file_meta *a, const file_meta *b)
@@ -116,6 +121,7 @@ static inline int same_file(const file_meta *a, const file_meta *b)
            x->file_bytes == y->file_bytes && x->unique_id == y->unique_id &&
            x->entries == y->entries && x->deletions == y->deletions && x->expiring == y->expiring &&
            x->ranges == y->ranges && x->raw_bytes == y->raw_bytes &&
+           x->first_expiry == y->first_expiry && x->half_gone == y->half_gone &&
            x->largest_open == y->largest_open && slice_equal(file_smallest(a), file_smallest(b)) &&
            slice_equal(file_largest(a), file_largest(b));
 }

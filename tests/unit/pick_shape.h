@@ -145,13 +145,14 @@ static inline int nothing_needless(const compaction_job *job)
 static inline int job_is_sound(const version *v, const compaction_job *job)
 {
     const table_summary *s;
+    int clean;
 
     if (job->counts[0] == 0) return job->counts[1] == 0 && !job->move && !job->inputs[0];
     if (job->level < 0 || job->level >= FKV_LEVELS - 1 || job->output != job->level + 1) return 0;
     s = &job->inputs[0][0]->summary;
+    clean = job->counts[0] == 1 && job->counts[1] == 0 && s->deletions == 0 && s->ranges == 0;
     return inputs_are_sound(v, job) && nothing_needless(job) &&
-           job->move ==
-               (job->counts[0] == 1 && job->counts[1] == 0 && s->deletions == 0 && s->ranges == 0);
+           (job->move == clean || (!job->move && s->first_expiry)); /* rows may have expired */
 }
 
 #endif

@@ -55,7 +55,8 @@ static int in_child(fkv_store *s, fkv_txn *t, fkv_txn *open, fkv_snapshot *snap)
     if (fkv_snapshot_new(s, &fresh) != FKV_MISUSE) return 2;
     if (!fkv_snapshot_stale(snap)) return 3;
     if (fkv_flush(s) != FKV_MISUSE) return 4;
-    if (fkv_open(path, &options, &again) != FKV_BUSY) return 5; /* the parent has it */
+    if (fkv_open(path, &options, &again) || !has(again, "before")) return 5; /* another process */
+    fkv_close(again);
     fkv_txn_rollback(open);                                     /* writes no ABORT */
     fkv_snapshot_release(snap);
     fkv_txn_free(t);

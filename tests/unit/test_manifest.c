@@ -18,7 +18,7 @@
 
 #include "base/checksum.h"
 
-enum { HEADER = 16, FIXED = 96 };
+enum { HEADER = 16, FIXED = 104 };
 
 static int scale(void)
 {
@@ -97,13 +97,14 @@ static void round_trips(void)
 static void bytes_as_documented(void)
 {
     static const char line[] = "\x03\x01\xac\x02" /* level, largest_open, number 300 */
-                               "\x08\x07\x06\x05\x04\x03\x02\x01" /* unique_id */
-                               "\x05\x80\x01\x09\x02\x03\x04\x7f" /* max_seq .. raw_bytes */
-                               "\x01"                             /* smallest */
+                               "\x08\x07\x06\x05\x04\x03\x02\x01"         /* unique_id */
+                               "\x05\x80\x01\x09\x02\x03\x04\x7f"         /* max_seq .. raw_bytes */
+                               "\x02\x01\0\0\0\0\0\0\x04\x03\0\0\0\0\0\0" /* expiry */
+                               "\x01"                                     /* smallest */
                                "a"
                                "\x02" /* largest */
                                "zz";
-    table_summary sum = {128, 0x0102030405060708u, 9, 2, 3, 4, 127, {0}, {0}, 1};
+    table_summary sum = {128, 0x0102030405060708u, 9, 2, 3, 4, 127, 0x0102, 0x0304, {0}, {0}, 1};
     uint8_t head[FIXED];
     version_edit e = {0};
     file_meta *f = NULL;
@@ -130,6 +131,7 @@ static void bytes_as_documented(void)
     put_u64(head + 72, s.m.clean_lsn);
     put_u64(head + 80, (uint64_t)s.m.clock_ms);
     put_u64(head + 88, s.m.host_id);
+    put_u64(head + 96, s.m.tables_lsn);
     CHECK_STATUS(save(&d, &s, &maybe_new), FKV_OK);
     p = bytes_of(&d, "manifest", &size);
     CHECK(size == HEADER + FIXED + 1 + sizeof line - 1);

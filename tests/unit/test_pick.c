@@ -64,7 +64,7 @@ static void trigger(void)
     for (int i = 0; i < 4; i++) put(&s, 0, "a", "z", MB);
     CHECK(picks(&s, &usual, "4 3 2 1 > "));
     for (int i = 0; i < 2; i++) put(&s, 0, "a", "z", MB);
-    CHECK(picks(&s, &(pick_options){2, MB, 10}, "2 1 > ")); /* the background's idle second */
+    CHECK(picks(&s, &(pick_options){2, MB, 10, 0}, "2 1 > ")); /* the background's idle second */
 }
 
 static void closure_of_level0(void)
@@ -156,7 +156,7 @@ static void cheapest_file(void)
 /* A shape with one file that is due in `level`; how is it to go? */
 static int moves_from(int level, uint64_t deletions, uint64_t ranges, const char *beneath)
 {
-    pick_options o = {1, 1, 1};
+    pick_options o = {1, 1, 1, 0};
     compaction_job job;
     shape s = {0};
     file_meta *f = put(&s, level, "k", "m", MB);
@@ -247,7 +247,8 @@ static int ranges_to(shape *s, const char *from, const char *to, const char *wan
     int good;
 
     if (!s->v) finish(s);
-    CHECK_STATUS(pick_range(s->v, text(from), to ? text(to) : (fkv_slice){NULL, 0}, &job), FKV_OK);
+    CHECK_STATUS(pick_range(s->v, 100, text(from), to ? text(to) : (fkv_slice){NULL, 0}, &job),
+                 FKV_OK);
     good = job_is_sound(s->v, &job) && strcmp(taken(&job), wanted) == 0;
     if (!good) (void)printf("  picked \"%s\", wanted \"%s\"\n", taken(&job), wanted);
     compaction_job_release(&job);
@@ -280,6 +281,44 @@ static void ranges(void)
     put(&s, 6, "p", "q", MB)->summary.ranges = 1;
     CHECK(ranges_to(&s, "", NULL, "3 > ") && ranges_to(&s, "", "e", "1 > "));
     CHECK(ranges_to(&s, "c", "e", "") && ranges_to(&s, "p", NULL, ""));
+    drop(&s);
+}
+
+/* -- rows that expire ------------------------------------------------------------------------- */
+
+static void put_expiring(shape *s, int level, const char *key, int64_t first, int64_t half)
+{
+    file_meta *f = put(s, level, key, key, MB);
+
+    f->summary.expiring = 100;
+    f->summary.first_expiry = first;
+    f->summary.half_gone = half;
+}
+
+static void expired_rows(void)
+{
+    pick_options at_100 = usual;
+    compaction_job job;
+    shape s = {0};
+
+    at_100.clock_ms = 100;
+    put_expiring(&s, 1, "a", 50, 101); /* some rows are gone, not half of them */
+    put_expiring(&s, 1, "c", 50, 0);
+    CHECK(picks(&s, &at_100, ""));
+    put_expiring(&s, 1, "a", 50, 100);
+    CHECK(picks(&s, &usual, "")); /* by another clock */
+    put_expiring(&s, 1, "a", 50, 101);
+    put_expiring(&s, 2, "a", 50, 100);
+    put_expiring(&s, 6, "a", 50, 100); /* there is no level below */
+    CHECK(picks(&s, &at_100, "2 > "));
+    put_expiring(&s, 3, "a", 50, 100); /* it is merged with nothing, and yet not moved */
+    CHECK_STATUS(pick_compaction(finish(&s), &at_100, &job), FKV_OK);
+    CHECK(job.counts[0] == 1 && !job.move && job_is_sound(s.v, &job));
+    compaction_job_release(&job);
+    drop(&s);
+    put_expiring(&s, 3, "a", 101, 101); /* fkv_compact: one expired row is enough */
+    put_expiring(&s, 3, "c", 100, 0);
+    CHECK(ranges_to(&s, "", NULL, "2 > ") && ranges_to(&s, "a", "b", ""));
     drop(&s);
 }
 
@@ -321,4 +360,4 @@ static void no_memory(void)
 
 TEST_MAIN("test_pick", TEST_CASE(trigger), TEST_CASE(closure_of_level0), TEST_CASE(scores),
           TEST_CASE(cheapest_file), TEST_CASE(moves), TEST_CASE(tombstones), TEST_CASE(debts),
-          TEST_CASE(ranges), TEST_CASE(no_memory))
+          TEST_CASE(ranges), TEST_CASE(expired_rows), TEST_CASE(no_memory))

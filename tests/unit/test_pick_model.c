@@ -150,7 +150,7 @@ static void range_soundly(const version *v, fkv_slice from, fkv_slice to)
         if (i < FKV_LEVELS - 1 && files[i] && (i == 0 || deeper || heavy[i])) level = i;
         deeper += files[i];
     }
-    CHECK_STATUS(pick_range(v, from, to, &job), FKV_OK);
+    CHECK_STATUS(pick_range(v, 0, from, to, &job), FKV_OK);
     CHECK(job_is_sound(v, &job));
     CHECK((job.counts[0] > 0) == (level >= 0));
     if (level >= 0) CHECK(job.level == level);
@@ -164,7 +164,7 @@ static void random_shapes(void)
 
     for (int round = 0; round < 10000 * scale(); round++) {
         pick_options o = {1 + check_below(6), 1 + check_below(200 * MB),
-                          1 + (unsigned)check_below(10)};
+                          1 + (unsigned)check_below(10), 0};
         int from = (int)check_below(100), to = (int)check_below(100);
         compaction_job job, again;
         shape s = {0};
@@ -362,7 +362,7 @@ static void life_compact(life *l)
     to = check_below(4) ? text(high) : (fkv_slice){NULL, 0};
     for (size_t left = 1; left && steps < 1000; steps++) {
         compaction_job job;
-        CHECK_STATUS(pick_range(l->v, from, to, &job), FKV_OK);
+        CHECK_STATUS(pick_range(l->v, 0, from, to, &job), FKV_OK);
         CHECK(job_is_sound(l->v, &job));
         left = job.counts[0];
         if (left) life_merge(l, &job);

@@ -75,13 +75,23 @@ static void check_misses(table *t, const model *m)
 
 static void check_summary(const table_summary *s, const model *m)
 {
-    uint64_t deletions = 0, expiring = 0, raw = 0;
+    uint64_t deletions = 0, expiring = 0, raw = 0, gone = 0;
+    int64_t first = INT64_MAX;
 
     for (size_t i = 0; i < m->count; i++) {
         deletions += m->rows[i].kind == ENTRY_DELETE;
         expiring += m->rows[i].kind == ENTRY_PUT_EXPIRES;
         raw += m->rows[i].key.size + m->rows[i].value.size;
+        if (m->rows[i].kind == ENTRY_PUT_EXPIRES && m->rows[i].expires_ms < first)
+            first = m->rows[i].expires_ms;
     }
+    for (size_t i = 0; i < m->count; i++) {
+        gone += m->rows[i].kind == ENTRY_DELETE ||
+                (m->rows[i].kind == ENTRY_PUT_EXPIRES && m->rows[i].expires_ms <= s->half_gone);
+    }
+    CHECK(s->first_expiry == (expiring ? first : 0));
+    CHECK((s->half_gone == 0) == (expiring == 0 || (m->count + 1) / 2 > deletions + expiring));
+    if (s->half_gone) CHECK(gone * 2 + 1 + (m->count > 256 ? m->count / 4 : 0) >= m->count);
     CHECK(s->entries == m->count && s->deletions == deletions && s->expiring == expiring);
     CHECK(s->raw_bytes == raw && s->ranges == m->range_count);
     if (m->count && !m->range_count) {

@@ -1,0 +1,170 @@
+/* apply.c -- making a transaction visible that the log says is committed: at recovery, and when
+** another process has committed it. The caller is the only one that writes to the memtable. */
+#include "base/alloc.h"
+#include "store/store.h"
+
+/* Another active memtable, with room for a payload of this size. One without rows just goes. */
+static fkv_status new_active(fkv_store *s, size_t size, uint32_t count)
+{
+    memtable *fresh = NULL;
+    superversion *next = NULL;
+    fkv_status rc = memtable_new(s->env, s->options.memtable_bytes, s->last_seq, &fresh);
+
+    if (rc) return rc;
+    rc = memtable_room(fresh, size, count);
+    s->env->mutex_lock(s->env, s->mu);
+    if (!rc) {
+        const superversion *now = s->current;
+        rc = atomic_load(&s->active->records)
+                 ? superversion_seal(now, fresh, &next)
+                 : superversion_new(s, now->edit, fresh, now->sealed, now->sealed_count, NULL,
+                                    now->tables, &next);
+    }
+    if (!rc) {
+        store_publish(s, next);
+        s->active = fresh;
+    }
+    s->env->mutex_unlock(s->env, s->mu);
+    memtable_unref(fresh);
+    return rc;
+}
+
+static fkv_status apply_rows(fkv_store *s, const wal_record *w)
+{
+    memtable *m = s->active;
+    fkv_status rc = FKV_OK;
+
+    if (!memtable_payload_check(w->payload, w->size, w->count))
+        return FKV_RAISEF(FKV_CORRUPT, "log: malformed transaction at position %llu",
+                          (unsigned long long)w->lsn);
+    if (memtable_full(m) || w->first_seq - m->base_seq > UINT32_MAX / 2 ||
+        !memtable_has_room(m, w->size, w->count))
+        rc = new_active(s, w->size, w->count);
+    if (rc) return rc;
+    memtable_note_log(s->active, w->lsn, w->first_seq - 1);
+    memtable_apply(s->active, w->payload, w->size, w->first_seq);
+    return FKV_OK;
+}
+
+fkv_status store_reserve_loose(fkv_store *s, size_t count)
+{
+    size_t capacity = (s->loose_count + count) * 2;
+    loose_file *files;
+
+    if (s->loose_count + count <= s->loose_capacity) return FKV_OK;
+    files = alloc_resize(s->loose, capacity * sizeof *files);
+    if (!files) return FKV_RAISE(FKV_NOMEM);
+    s->loose = files;
+    s->loose_capacity = capacity;
+    return FKV_OK;
+}
+
+void store_note_loose(fkv_store *s, file_meta *f, uint64_t lsn)
+{
+    file_meta_ref(f);
+    s->loose[s->loose_count++] = (loose_file){lsn, f};
+}
+
+void store_forget_loose(fkv_store *s, uint64_t below)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->loose_count; i++) {
+        loose_file f = s->loose[i];
+        if (f.lsn >= below) {
+            s->loose[kept++] = f;
+        } else {
+            store_made(s, f.file->number);
+            file_meta_unref(f.file);
+        }
+    }
+    s->loose_count = kept;
+}
+
+static void raise_space(fkv_store *s, uint64_t next)
+{
+    _Atomic uint64_t *word = &store_page(s)->next_space;
+    uint64_t now = atomic_load(word);
+
+    if (s->sharing == SHARING_READS) return; /* whoever commits has done it */
+    while (now < next && !atomic_compare_exchange_weak(word, &now, next)) {}
+}
+
+/* A spilled transaction's tables become part of level 0. Everything before it is in tables, so the
+** active memtable, if it has rows, is sealed to be older than them. */
+static fkv_status apply_runs(fkv_store *s, const wal_record *w)
+{
+    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
+    version_edit edit = {0};
+    version *tables = NULL;
+    superversion *next = NULL;
+    uint64_t files;
+    fkv_status rc = FKV_OK;
+
+    if (w->size < 16) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
+    raise_space(s, get_u64(w->payload));
+    files = get_u64(w->payload + 8);
+    for (uint64_t i = 0; !rc && i < files; i++) {
+        file_meta *f = NULL;
+        int at = 0;
+        rc = manifest_get_file(&p, end, &s->home, &at, &f);
+        if (!rc) rc = version_edit_add(&edit, 0, f);
+        file_meta_unref(f);
+    }
+    if (!rc && atomic_load(&s->active->records)) rc = new_active(s, 0, 0);
+    if (rc) goto done;
+    s->env->mutex_lock(s->env, s->mu);
+    while (s->installing) s->env->cond_wait(s->env, s->changed, s->mu, 0);
+    rc = store_reserve_loose(s, edit.added_count);
+    if (!rc) rc = version_apply(s->current->tables, &edit, &tables);
+    if (!rc)
+        rc = superversion_new(s, s->current->edit, s->current->active, s->current->sealed,
+                              s->current->sealed_count, NULL, tables, &next);
+    if (!rc) {
+        for (size_t i = 0; i < edit.added_count; i++)
+            store_note_loose(s, edit.added[i].file, w->lsn);
+        s->tables_seq = w->first_seq + w->count - 1;
+        store_publish(s, next);
+    }
+    s->env->mutex_unlock(s->env, s->mu);
+done:
+    version_unref(tables);
+    version_edit_release(&edit);
+    return rc;
+}
+
+/* Numbers of keyspaces that this transaction uses up. */
+static void note_spaces(fkv_store *s, const wal_record *w)
+{
+    size_t at = 0;
+
+    while (at < w->size) {
+        mem_record m;
+        memcpy(&m, w->payload + at, sizeof m);
+        entry_kind kind = mem_record_kind(&m);
+        if (kind == ENTRY_NEW_SPACE) {
+            uint32_t space = get_be32(w->payload + at + sizeof m);
+            if (space < UINT32_MAX) raise_space(s, (uint64_t)space + 1);
+        }
+        at += mem_record_bytes(kind, m.key_kind >> 3, m.value_size);
+    }
+}
+
+fkv_status store_apply(fkv_store *s, const wal_record *w)
+{
+    fkv_status rc;
+
+    if (w->first_seq <= s->last_seq && w->count)
+        return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
+                          (unsigned long long)w->lsn);
+    rc = w->flags & WAL_FLAG_RUNS ? apply_runs(s, w) : apply_rows(s, w);
+    if (rc) return rc;
+    if (!(w->flags & WAL_FLAG_RUNS)) note_spaces(s, w);
+    if (w->count) s->last_seq = w->first_seq + w->count - 1;
+    s->env->mutex_lock(s->env, s->mu);
+    if (w->flags & WAL_FLAG_HOST) store_note_host(s, w->lsn + 1, w->first_seq - 1);
+    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    s->env->cond_wake_all(s->env, s->changed);
+    s->env->mutex_unlock(s->env, s->mu);
+    return FKV_OK;
+}
