@@ -139,6 +139,11 @@ typedef enum fkv_durability {
 FKV_MUST_CHECK fkv_status fkv_txn_new(fkv_store *store, fkv_txn **out);
 void fkv_txn_free(fkv_txn *txn); /* rolls back what is open; NULL is fine */
 
+/* Whom fkv_txn_begin and fkv_host_wait ask about a hosted transaction that a process which died has
+** left in doubt: as fkv_options.host_committed. None: such a transaction stays in doubt, and they
+** answer FKV_BUSY. `arg` has to live as long as the transaction object. */
+void fkv_txn_set_host(fkv_txn *txn, int (*host_committed)(void *arg, uint64_t id), void *arg);
+
 /* Become the store's only writer; waits up to timeout_ms for another one, then FKV_BUSY. No-op
 ** when already begun. FKV_READONLY, or FKV_IOERR_SYNC after a failed fsync: the store takes no
 ** writes. */
@@ -210,9 +215,13 @@ void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
 /* The id of the last hosted transaction that is committed in this store; 0 = there was none. */
 uint64_t fkv_host_id(fkv_store *store);
 
+/* May somebody be in the middle of a commit, so that the host has it and fkv_host_id() not yet? */
+int fkv_host_undecided(fkv_store *store);
+
 /* Wait until hosted transaction `id` is committed here, whose host is. FKV_NOTFOUND if it is not
-** after timeout_ms; the text says that the store is older than its host. */
-FKV_MUST_CHECK fkv_status fkv_host_wait(fkv_store *store, uint64_t id, uint32_t timeout_ms);
+** after timeout_ms; the text says that the store is older than its host. Finishes it, with the idle
+** transaction object `txn`, if its process has died. */
+FKV_MUST_CHECK fkv_status fkv_host_wait(fkv_txn *txn, uint64_t id, uint32_t timeout_ms);
 
 /* The store as it agrees with a snapshot of the host that holds the id `id`: with all hosted
 ** transactions up to it and none after it.

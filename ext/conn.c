@@ -168,7 +168,10 @@ int conn_open(conn *c, const kv_options *o, int create, char **error)
         }
     }
     if (st) *error = errmap_text(st);
-    if (st == FKV_OK && c->hosted) host_opened(c);
+    if (st == FKV_OK && c->hosted) {
+        fkv_txn_set_host(c->txn, host_committed, c);
+        host_opened(c);
+    }
     return errmap_code(st);
 }
 
@@ -194,7 +197,8 @@ void view_release(view *v)
 ** lock of the host nobody else can commit: the latest view is the right one. */
 static uint64_t id_to_agree(conn *c)
 {
-    if (!c->hosted || c->in_txn || fkv_host_id(c->store) == 0) return 0;
+    if (!c->hosted || c->in_txn) return 0;
+    if (fkv_host_id(c->store) == 0 && !fkv_host_undecided(c->store)) return 0;
     return host_id(c);
 }
 
@@ -204,7 +208,7 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
     fkv_status st;
 
     if (id == 0) return fkv_snapshot_new(c->store, out);
-    st = fkv_host_wait(c->store, id, WRITER_WAIT_MS);
+    st = fkv_host_wait(c->txn, id, WRITER_WAIT_MS);
     if (st == FKV_OK) st = fkv_snapshot_as_of(c->store, id, out);
     return st == FKV_NOTFOUND ? FKV_CORRUPT : st;
 }

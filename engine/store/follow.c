@@ -111,10 +111,13 @@ static void take_manifest(fkv_store *s, const manifest *m)
     if (m->last_seq > s->tables_seq) s->tables_seq = m->last_seq;
 }
 
-/* Nobody writes to the active memtable, and the tables have all of it. mu held. */
+/* Nobody writes to the active memtable, and the tables have all of it. (While there is something to
+** follow, no transaction of this process has LOCK_WRITER.) mu held. */
 static int active_is_covered(const fkv_store *s, const manifest *m)
 {
-    return !s->writer && atomic_load(&s->active->records) &&
+    int idle = !s->writer || atomic_load(&s->followed) < atomic_load(&store_page(s)->committed_lsn);
+
+    return idle && atomic_load(&s->active->records) &&
            atomic_load(&s->active->last_log) < m->tables_lsn;
 }
 
@@ -136,6 +139,7 @@ fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables)
 
     if (!rc) rc = superversion_new(s, m->edit, fresh, NULL, 0, NULL, tables, &view);
     if (!rc) {
+        memcpy(s->uuid, m->uuid, sizeof s->uuid);
         wal_tail_close(s->tail);
         s->tail = NULL;
         s->env->mutex_lock(s->env, s->mu);
@@ -285,11 +289,36 @@ static fkv_status keep(fkv_store *s, pending *p, const wal_record *w)
     return FKV_OK;
 }
 
-static void move_to(fkv_store *s, uint64_t lsn)
+static void set_followed(fkv_store *s, uint64_t lsn)
 {
     s->env->mutex_lock(s->env, s->mu);
     store_set_position(s, s->last_seq, lsn);
     s->env->mutex_unlock(s->env, s->mu);
+}
+
+/* (A new manifest may have taken us further.) */
+static void move_to(fkv_store *s, uint64_t lsn)
+{
+    if (lsn > atomic_load(&s->followed)) set_followed(s, lsn);
+}
+
+/* Do the tables we have include what was committed at lsn? */
+static int is_in_tables(fkv_store *s, uint64_t lsn)
+{
+    int covered;
+
+    s->env->mutex_lock(s->env, s->mu);
+    covered = lsn < s->man.tables_lsn;
+    s->env->mutex_unlock(s->env, s->mu);
+    return covered;
+}
+
+/* Runs are newer than every memtable. Those that ours repeat are in tables by now, and go with the
+** manifest that says so. */
+static fkv_status before_runs(fkv_store *s)
+{
+    if (atomic_load(&store_page(s)->edit) <= atomic_load(&s->seen_edit)) return FKV_OK;
+    return reload(s, 1);
 }
 
 /* One record read: apply what it commits. `followed` moves over decided transactions only. */
@@ -300,7 +329,8 @@ static fkv_status take_record(fkv_store *s, pending *p, const wal_record *w)
     if (w->type == WAL_PREPARE) return keep(s, p, w);
     if (p->there && w->ref == p->record.lsn) {
         /* (Below tables_lsn its rows are in tables. There may be older ones to read: in doubt.) */
-        if (w->type == WAL_COMMIT && p->record.lsn >= s->man.tables_lsn)
+        if (w->type == WAL_COMMIT && p->record.flags & WAL_FLAG_RUNS) rc = before_runs(s);
+        if (!rc && w->type == WAL_COMMIT && !is_in_tables(s, p->record.lsn))
             rc = store_apply(s, &p->record);
         p->there = 0;
     }
@@ -314,10 +344,11 @@ static fkv_status follow_log(fkv_store *s, uint64_t target)
     pending p = {0};
     fkv_status rc = seek_tail(s, atomic_load(&s->followed));
 
-    while (!rc && wal_tail_position(s->tail) < target) {
+    while (!rc && atomic_load(&s->followed) < target && wal_tail_position(s->tail) < target) {
         wal_record w;
         rc = next_record(s, target, &w);
         if (!rc) rc = take_record(s, &p, &w);
+        if (!rc && !s->tail) rc = seek_tail(s, atomic_load(&s->followed)); /* it has, indeed */
     }
     /* What ends without a mark has been rolled back so (fkv_txn_rollback_hosted). */
     if (!rc && atomic_load(&s->followed) < target) move_to(s, target);
@@ -360,14 +391,16 @@ fkv_status store_follow(fkv_store *s)
 
 /* -- after the death of a writer ------------------------------------------------------------ */
 
-fkv_status store_decide(fkv_store *s, const wal_record *w, const uint8_t boot_id[16], int *commit)
+fkv_status store_decide(fkv_store *s, const fkv_txn *asker, const wal_record *w,
+                        const uint8_t boot_id[16], int *commit)
 {
-    const fkv_options *o = &s->options;
+    int (*ask)(void *, uint64_t) = asker ? asker->host_committed : s->options.host_committed;
+    void *arg = asker ? asker->host_arg : s->options.host_arg;
     uint8_t boot[16];
 
     *commit = 0;
     if (w->flags & WAL_FLAG_HOST) {
-        int answer = o->host_committed ? o->host_committed(o->host_arg, w->lsn + 1) : -1;
+        int answer = ask ? ask(arg, w->lsn + 1) : -1;
         if (answer < 0)
             return FKV_RAISEF(FKV_BUSY,
                               "the last transaction of \"%s\" is in doubt, and its database "
@@ -382,8 +415,9 @@ fkv_status store_decide(fkv_store *s, const wal_record *w, const uint8_t boot_id
 }
 
 /* Read to the end of the valid records. */
-static fkv_status read_rest(fkv_store *s, pending *p, uint64_t *end)
+static fkv_status read_rest(const fkv_txn *t, pending *p, uint64_t *end)
 {
+    fkv_store *s = t->store;
     fkv_status rc = seek_tail(s, atomic_load(&s->followed));
 
     *end = atomic_load(&s->followed);
@@ -393,7 +427,7 @@ static fkv_status read_rest(fkv_store *s, pending *p, uint64_t *end)
         if (rc) break;
         if (w.type == WAL_PREPARE && p->there && p->record.flags & WAL_FLAG_HOST) {
             int commit = 0; /* a process that rolled back without a mark, and died in the next */
-            rc = store_decide(s, &p->record, p->boot_id, &commit);
+            rc = store_decide(s, t, &p->record, p->boot_id, &commit);
             /* Only a host that has crashed brings such a transaction back, and we have it open. */
             if (!rc && commit)
                 rc = FKV_RAISEF(FKV_BUSY, "close \"%s\" in all processes, to recover it", s->path);
@@ -434,8 +468,9 @@ static fkv_status write_decision(fkv_store *s, const pending *p, int commit)
     return rc;
 }
 
-fkv_status store_take_over(fkv_store *s)
+fkv_status store_take_over(fkv_txn *t)
 {
+    fkv_store *s = t->store;
     shared_page *page = store_page(s);
     pending p = {0};
     uint64_t end = 0, before;
@@ -447,13 +482,13 @@ fkv_status store_take_over(fkv_store *s)
         if (rc || !segment_at(s, atomic_load(&s->followed))) goto done;
     }
     s->env->mutex_lock(s->env, s->follow_mutex);
-    rc = read_rest(s, &p, &end);
-    if (!rc && p.there) rc = store_decide(s, &p.record, p.boot_id, &commit);
+    rc = read_rest(t, &p, &end);
+    if (!rc && p.there) rc = store_decide(s, t, &p.record, p.boot_id, &commit);
     before = atomic_load(&s->followed);
     if (!rc) {
         move_to(s, end);
         rc = write_decision(s, &p, commit);
-        if (rc) move_to(s, before); /* the next one reads it again */
+        if (rc) set_followed(s, before); /* the next one reads it again */
     }
     if (!rc && commit) rc = store_apply(s, &p.record);
     if (!rc) move_to(s, store_log_end(s));

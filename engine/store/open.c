@@ -261,7 +261,9 @@ static fkv_status close_in_order(fkv_store *s)
     fkv_status rc = store_check_writable(s);
 
     if (!rc) rc = store_follow(s);
-    if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(s);
+    /* (What somebody has left in doubt the next open decides.) */
+    if (!rc && atomic_load(&store_page(s)->writing))
+        rc = FKV_RAISEF(FKV_BUSY, "a transaction is in doubt");
     if (!rc) rc = store_ensure_log(s);
     while (!rc && did) rc = store_flush_one(s, &did);
     /* (Many short lives must not leave many segments.) */
@@ -339,5 +341,5 @@ void fkv_close(fkv_store *s)
 
 void fkv_uuid(const fkv_store *s, uint8_t out[16])
 {
-    memcpy(out, s->man.uuid, sizeof s->man.uuid);
+    memcpy(out, s->uuid, sizeof s->uuid);
 }

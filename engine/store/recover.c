@@ -202,7 +202,7 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
 static fkv_status resolve_in_doubt(replay *r)
 {
     int commit = 0;
-    fkv_status rc = store_decide(r->s, &r->pending, r->pending_boot, &commit);
+    fkv_status rc = store_decide(r->s, NULL, &r->pending, r->pending_boot, &commit);
 
     if (rc) return rc;
     r->s->unwritten.ref = r->pending.lsn;

@@ -253,7 +253,7 @@ fkv_status store_open_page(fkv_store *s)
     atomic_store(&page->committed_lsn, atomic_load(&s->followed));
     atomic_store(&page->writing, 0);
     if (s->sharing != SHARING_FULLY) return FKV_OK;
-    memcpy(page->uuid, s->man.uuid, sizeof page->uuid);
+    memcpy(page->uuid, s->uuid, sizeof page->uuid);
     fkv_status rc = s->env->random(s->env, &s->session, sizeof s->session);
     if (rc) return rc;
     atomic_store(&page->session, s->session);

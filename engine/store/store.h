@@ -99,6 +99,7 @@ struct fkv_store {
     uint64_t session; /* the page's, as we know it */
     int first;        /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
+    uint8_t uuid[16];     /* settled at open */
     uint32_t opens;       /* registry lock */
     fkv_store *next_open; /* registry lock */
     int fresh;            /* created here and nothing prepared yet: leaves no trace; writer */
@@ -273,7 +274,7 @@ static inline int store_behind(const fkv_store *s)
 /* Catch up. Any thread, with none of the locks. */
 FKV_MUST_CHECK fkv_status store_follow(fkv_store *s);
 /* The writer's: a process died in the middle of a transaction; decide it. */
-FKV_MUST_CHECK fkv_status store_take_over(fkv_store *s);
+FKV_MUST_CHECK fkv_status store_take_over(fkv_txn *t);
 /* The same, by the holder of follow_mutex. */
 FKV_MUST_CHECK fkv_status store_catch_up(fkv_store *s);
 /* Read the newest manifest and pin its tables: store_unpin_edit(m->edit). */
@@ -290,9 +291,10 @@ FKV_MUST_CHECK fkv_status store_rejoin(fkv_store *s);
 /* No snapshot is made in between. */
 void store_begin_rebuilding(fkv_store *s);
 void store_end_rebuilding(fkv_store *s);
-/* How did the PREPARE w of another process's or life's end? *commit. FKV_BUSY: cannot be told. */
-FKV_MUST_CHECK fkv_status store_decide(fkv_store *s, const wal_record *w, const uint8_t boot_id[16],
-                                       int *commit);
+/* How did the PREPARE w end, in a segment of that boot, whose process or life is over? *commit. asker
+** has the host to ask (NULL: the options'). FKV_BUSY: cannot be told. */
+FKV_MUST_CHECK fkv_status store_decide(fkv_store *s, const fkv_txn *asker, const wal_record *w,
+                                       const uint8_t boot_id[16], int *commit);
 void store_set_position(fkv_store *s, uint64_t seq, uint64_t lsn); /* mu */
 void store_note_durable(fkv_store *s, uint64_t lsn);
 
@@ -321,7 +323,7 @@ FKV_MUST_CHECK fkv_status store_sync_log(fkv_store *s);
 /* Binds log segments to their store. */
 static inline uint64_t store_id(const fkv_store *s)
 {
-    return get_u64(s->man.uuid);
+    return get_u64(s->uuid);
 }
 uint64_t store_log_end(const fkv_store *s); /* writer */
 /* Remove segments below lsn. After a durable manifest said so. */
@@ -373,6 +375,8 @@ typedef struct txn_run { /* a spilled part of the batch */
 
 struct fkv_txn {
     fkv_store *store;
+    int (*host_committed)(void *arg, uint64_t id); /* or NULL */
+    void *host_arg;
     batch *writes;
     int active;
     int prepared;    /* nothing written since the last prepare */

@@ -162,18 +162,22 @@ static fkv_status older_than_host(const fkv_store *s)
 
 /* A process may have died between the host's commit and its own: whoever becomes the writer then
 ** finishes that transaction. */
-static void try_take_over(fkv_store *s)
+static void try_take_over(fkv_txn *t)
 {
-    fkv_txn *t = NULL;
-
-    if (!atomic_load(&store_page(s)->writing) || s->sharing != SHARING_FULLY) return;
-    if (!fkv_txn_new(s, &t)) fkv_ignore(fkv_txn_begin(t, 0)); /* busy: it is alive */
-    fkv_txn_free(t);
+    if (t->active || !fkv_host_undecided(t->store) || t->store->sharing != SHARING_FULLY) return;
+    fkv_ignore(fkv_txn_begin(t, 0)); /* busy: it is alive */
+    fkv_txn_rollback(t);
 }
 
-fkv_status fkv_host_wait(fkv_store *s, uint64_t id, uint32_t timeout_ms)
+int fkv_host_undecided(fkv_store *s)
+{
+    return atomic_load_explicit(&store_page(s)->writing, memory_order_acquire) != 0;
+}
+
+fkv_status fkv_host_wait(fkv_txn *t, uint64_t id, uint32_t timeout_ms)
 {
     enum { POLL_US = 1000 }; /* another process's commit wakes nobody here */
+    fkv_store *s = t->store;
     fkv_env *env = s->env;
     uint64_t until = env->now_us(env) + (uint64_t)timeout_ms * 1000, now;
 
@@ -190,7 +194,7 @@ fkv_status fkv_host_wait(fkv_store *s, uint64_t id, uint32_t timeout_ms)
         env->mutex_unlock(env, s->mu);
         if (known >= id) return FKV_OK;
         if (now >= until) return older_than_host(s);
-        try_take_over(s);
+        try_take_over(t);
     }
 }
 

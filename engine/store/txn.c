@@ -27,6 +27,12 @@ fkv_status fkv_txn_new(fkv_store *s, fkv_txn **out)
     return FKV_OK;
 }
 
+void fkv_txn_set_host(fkv_txn *t, int (*host_committed)(void *arg, uint64_t id), void *arg)
+{
+    t->host_committed = host_committed;
+    t->host_arg = arg;
+}
+
 void fkv_txn_free(fkv_txn *t)
 {
     if (!t) return;
@@ -67,14 +73,15 @@ static void give_up_writer_lock(fkv_store *s)
 }
 
 /* The same among processes; then we know the log to its end. */
-static fkv_status lock_out_processes(fkv_store *s, uint32_t timeout_ms)
+static fkv_status lock_out_processes(fkv_txn *t, uint32_t timeout_ms)
 {
+    fkv_store *s = t->store;
     fkv_status rc = store_lock(s, LOCK_WRITER, timeout_ms);
 
     if (rc == FKV_BUSY) return FKV_RAISEF(FKV_BUSY, "another process is writing to the store");
     if (rc) return rc;
     rc = store_follow(s);
-    if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(s);
+    if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(t);
     if (rc) store_unlock(s, LOCK_WRITER);
     return rc;
 }
@@ -117,7 +124,7 @@ fkv_status fkv_txn_begin(fkv_txn *t, uint32_t timeout_ms)
     }
     rc = take_writer_lock(t, timeout_ms);
     if (rc) return rc;
-    rc = lock_out_processes(s, timeout_ms);
+    rc = lock_out_processes(t, timeout_ms);
     if (rc) {
         give_up_writer_lock(s);
         return rc;
