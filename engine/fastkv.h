@@ -89,7 +89,8 @@ typedef struct fkv_options {
     size_t memory_bytes;   /* the one budget: memtables, cache, index, filters; 0 = 192 MB */
     uint32_t block_bytes;  /* data block target, 256 .. 1 MiB; 0 = 4096 */
     uint32_t bloom_bits;   /* filter bits per key + 1; 0 = default (10 bits), 1 = no filter */
-    int codec;             /* 0 = default, else 1 + codec number (table/table.h) */
+    int codec;             /* 0 = default, else 1 + codec number (fkv_codec_name) */
+    int codec_level;       /* 0 = the codec's own default */
     size_t memtable_bytes; /* for tests: 0 = derived from memory_bytes */
     size_t table_bytes;    /* for tests: target size of a compacted table; 0 = default */
     int inline_background; /* for tests: flush and compact inside the committing call, no threads */
@@ -282,6 +283,15 @@ int64_t fkv_clock_ms(fkv_store *store);
 /* Roughly how many rows and bytes [from, to) holds (bounds as fkv_cursor_bounds). Reads no data
 ** blocks; may open tables. Never fails: an unreadable part counts as nothing. */
 void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows, uint64_t *bytes);
+
+/* Change memory_bytes, block_bytes, bloom_bits, codec and codec_level of an open store, those that
+** are not 0: for the cache at once, for memtables at the next open, for tables as they are written.
+** FKV_INVALID or FKV_UNSUPPORTED (a codec this build lacks): nothing is changed. */
+FKV_MUST_CHECK fkv_status fkv_configure(fkv_store *store, const fkv_options *options);
+
+/* The name of codec number 0 to 3, as in options: "none", "zlib", "lz4", "zstd". NULL: this build
+** lacks it, or there is no such number. */
+const char *fkv_codec_name(int codec);
 
 /* -- upkeep --------------------------------------------------------------------------------- */
 

@@ -40,6 +40,32 @@
 
 SQLITE_EXTENSION_INIT3
 
+/* Milliseconds of sqlite3_busy_timeout(); 0 also where the program has a handler of its own. */
+static uint32_t busy_timeout(sqlite3 *db)
+{
+    sqlite3_stmt *s = NULL;
+    int64_t ms = 0;
+
+    if (sqlite3_prepare_v2(db, "PRAGMA busy_timeout", -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW)
+        ms = sqlite3_column_int64(s, 0);
+    (void)sqlite3_finalize(s);
+    return ms > 0 ? (uint32_t)ms : 0;
+}
+
+/* Become the store's writer. Who has the database's write lock waits for no more than a predecessor
+** who has given that up and not yet published; a store without database has its own queue. */
+static fkv_status begin_writing(conn *c)
+{
+    fkv_status st = fkv_txn_begin(c->txn, c->hosted ? WRITER_WAIT_MS : 0);
+
+    if (st == FKV_BUSY) {
+        uint32_t ms = busy_timeout(c->owner->db);
+        if (ms > (c->hosted ? WRITER_WAIT_MS : 0)) st = fkv_txn_begin(c->txn, ms);
+    }
+    return st;
+}
+
 fkv_status conn_begin(conn *c)
 {
     fkv_status st;
@@ -47,7 +73,7 @@ fkv_status conn_begin(conn *c)
     if (c->in_txn) return FKV_OK;
     st = conn_decide(c);
     if (st) return st;
-    st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+    st = begin_writing(c);
     if (st) return st;
     c->behind = c->pinned && c->current && fkv_snapshot_behind(c->current->snapshot);
     if (c->behind) {
@@ -74,7 +100,7 @@ fkv_status conn_settle_predecessor(conn *c)
     st = conn_decide(c);
     if (st) return st;
     if (sqlite3_txn_state(c->owner->db, c->schema) != SQLITE_TXN_WRITE) return FKV_OK;
-    st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+    st = begin_writing(c);
     if (st == FKV_OK) {
         fkv_txn_rollback(c->txn);
         c->refresh = 1;
@@ -85,7 +111,7 @@ fkv_status conn_settle_predecessor(conn *c)
 fkv_status conn_writable(conn *c, kv_durability level)
 {
     if (!fkv_txn_active(c->txn)) {
-        fkv_status st = fkv_txn_begin(c->txn, WRITER_WAIT_MS);
+        fkv_status st = begin_writing(c);
         if (st) return st;
         c->refresh = 1;
     }

@@ -63,11 +63,13 @@ void store_compact_context(fkv_store *s, compact_context *out)
     *out = (compact_context){.env = s->env,
                              .dir = s->dir,
                              .home = &s->home,
-                             .table = s->table,
                              .table_bytes = s->options.table_bytes,
                              .clock_ms = fkv_clock_ms(s),
                              .arg = s,
                              .new_number = store_new_number};
+    s->env->mutex_lock(s->env, s->mu);
+    out->table = s->table;
+    s->env->mutex_unlock(s->env, s->mu);
 }
 
 /* Smoothed bytes per second. */
@@ -185,8 +187,8 @@ static void wait_to_retry(fkv_store *s)
 }
 
 /* Flushing and compacting are done by one process at a time, which saves work; where two do it all
-** the same, the second finds itself overtaken (store_install). Wait a little while another one is at
-** it, and take up its manifest; but not for ever: it may have been stopped. 1: ours to do. */
+** the same, the second finds itself overtaken (store_install). Wait a little while another one is
+** at it, and take up its manifest; but not for ever: it may have been stopped. 1: ours to do. */
 static int take_turn(fkv_store *s, uint64_t byte, uint64_t patience_us, uint64_t *waiting_since)
 {
     enum { PAUSE_US = 5000 };

@@ -13,10 +13,10 @@
 ** If the log is gone from where this process stands, the tables have what it said: it goes on from
 ** the manifest's tables_lsn.
 **
-** Death of a writer. LOCK_WRITER goes with its process, `writing` on the page stays. The next writer
-** reads the log beyond committed_lsn: a COMMIT or ABORT there decides as ever. A PREPARE without a
-** mark is decided as recovery does it (recover.c), in a new segment that begins where the valid
-** records end, and durably: the PREPARE itself may have been made durable.
+** Death of a writer. LOCK_WRITER goes with its process, `writing` on the page stays. The next
+** writer reads the log beyond committed_lsn: a COMMIT or ABORT there decides as ever. A PREPARE
+** without a mark is decided as recovery does it (recover.c), in a new segment that begins where the
+** valid records end, and durably: the PREPARE itself may have been made durable.
 */
 #include "base/alloc.h"
 #include "io/filename.h"
@@ -60,7 +60,8 @@ fkv_status store_newest_manifest(fkv_store *s, manifest *m, version **tables)
     return FKV_RAISEF(FKV_BUSY, "the manifest changes faster than it can be read");
 }
 
-/* The tables of spilled transactions that the manifest does not know yet are added to it. mu held. */
+/* The tables of spilled transactions that the manifest does not know yet are added to it. mu
+** held. */
 static fkv_status add_loose(fkv_store *s, const manifest *m, version **tables)
 {
     version_edit edit = {0};

@@ -60,8 +60,11 @@ void store_note_shape(fkv_store *s, const version *tables)
 ** memtables, and open tables keep their index and filter. */
 void store_fit_cache(fkv_store *s)
 {
-    size_t budget = s->options.memory_bytes, used = (size_t)atomic_load(&s->home.open_memory);
+    size_t budget, used = (size_t)atomic_load(&s->home.open_memory);
 
+    s->env->mutex_lock(s->env, s->mu);
+    budget = s->options.memory_bytes;
+    s->env->mutex_unlock(s->env, s->mu);
     if (s->writing) used += 3 * s->options.memtable_bytes;
     block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
 }

@@ -3,7 +3,8 @@
 ** reading finds that others have come or gone.
 **
 **   first to open it for writing   recover.c: the log is replayed, and what is in doubt decided
-**   beside others                  follow.c: the newest manifest, and the log as far as it is decided
+**   beside others                  follow.c: the newest manifest, and the log up to what is
+**                                  decided
 **   reading, and nobody writes     recover.c, writing nothing; again if somebody came meanwhile
 */
 #include "base/alloc.h"

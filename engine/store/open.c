@@ -23,24 +23,16 @@ static fkv_status settle_options(fkv_store *s)
     fkv_options *o = &s->options;
 
     if (!o->memory_bytes) o->memory_bytes = DEFAULT_MEMORY;
-    if (o->memory_bytes < (1u << 20)) o->memory_bytes = 1u << 20;
+    if (o->memory_bytes < MEMORY_MIN) o->memory_bytes = MEMORY_MIN;
     if (!o->memtable_bytes) o->memtable_bytes = o->memory_bytes / 6;
     if (o->memtable_bytes < 32768) o->memtable_bytes = 32768;
     if (o->memtable_bytes > ((size_t)1 << 30)) o->memtable_bytes = (size_t)1 << 30;
     if (!o->table_bytes)
         o->table_bytes = o->memtable_bytes > (16u << 20) ? 16u << 20 : o->memtable_bytes;
-    table_options_default(&s->table);
-    if (o->block_bytes) s->table.block_bytes = o->block_bytes;
-    if (o->bloom_bits) s->table.bloom_bits = o->bloom_bits - 1;
-    if (o->codec) s->table.codec = (codec_id)(o->codec - 1);
-    if (s->table.block_bytes < 256 || s->table.block_bytes > (1u << 20))
-        return FKV_RAISEF(FKV_INVALID, "block_bytes must be between 256 and 1048576");
-    if (!codec_available(s->table.codec))
-        return FKV_RAISEF(FKV_UNSUPPORTED, "this build has no %s codec",
-                          codec_name(s->table.codec));
     s->pick = (pick_options){
         .level0_trigger = 4, .base_bytes = (uint64_t)o->memtable_bytes * 4, .multiplier = 10};
-    return FKV_OK;
+    table_options_default(&s->table);
+    return store_table_options(o, &s->table);
 }
 
 static void free_store(fkv_store *s)

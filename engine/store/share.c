@@ -3,9 +3,9 @@
 **
 ** LOCK_LIVE says who is there. The first to come gets it exclusively, recovers, fills the page and
 ** goes on with a shared lock; everybody after that gets it shared, finds the page ready and follows
-** the log from the manifest on. The last to leave gets it exclusively again, brings the log in order
-** and marks the page as not ready. A process that dies leaves the page as it is: true, if another
-** one lives, and started anew by the next to come if not.
+** the log from the manifest on. The last to leave gets it exclusively again, brings the log in
+** order and marks the page as not ready. A process that dies leaves the page as it is: true, if
+** another one lives, and started anew by the next to come if not.
 **
 ** A reader without write access takes no part in that: it looks whether LOCK_LIVE is held, and then
 ** follows; or else reads what there is, until the page tells of a new session.

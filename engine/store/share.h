@@ -8,9 +8,9 @@
 **               whole; a process that dies leaves each of them either old or new.
 **   the locks   single bytes far behind it (OFD locks: they go with their process).
 **
-** Everything of value is in the log, the tables and the manifest. Every process reads the log behind
-** the others into memtables of its own (follow.c), so nothing in shared memory can be left half
-** done by a death, and a wrong byte in it costs an error, never data. (SQLite's WAL-index and
+** Everything of value is in the log, the tables and the manifest. Every process reads the log
+** behind the others into memtables of its own (follow.c), so nothing in shared memory can be left
+** half done by a death, and a wrong byte in it costs an error, never data. (SQLite's WAL-index and
 ** lsm1's shared tree keep the index itself in shared memory. Theirs saves each process the replay;
 ** it needs repair after every death, and one stray write by any process spoils it for all.)
 **

@@ -88,7 +88,7 @@ struct fkv_store {
     fkv_env *own_env;    /* a memory env to be freed with the store, or NULL */
     fkv_options options; /* defaults filled in */
     pick_options pick;
-    table_options table;
+    table_options table; /* mu */
     char *path;
     env_dir *dir;
     env_file *lock;
@@ -220,9 +220,9 @@ superversion *store_current(fkv_store *s);            /* referenced; takes mu */
 void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
 
 /* -- share.c -- */
-/* Come to the store: `lock` open, `page` there, `sharing` settled. s->first: nobody else writes, and
-** it is ours to recover and then to call store_open_page. FKV_BUSY: somebody else has it and does
-** not share, or has been opening or closing it for ten seconds. */
+/* Come to the store: `lock` open, `page` there, `sharing` settled. s->first: nobody else writes,
+** and it is ours to recover and then to call store_open_page. FKV_BUSY: somebody else has it and
+** does not share, or has been opening or closing it for ten seconds. */
 FKV_MUST_CHECK fkv_status store_join(fkv_store *s);
 FKV_MUST_CHECK fkv_status store_open_page(fkv_store *s);
 void store_leave(fkv_store *s);
@@ -244,13 +244,14 @@ void store_unpin_edit(fkv_store *s, uint64_t edit);
 void store_remove_table(void *store, uint64_t number, uint64_t edit); /* table_home.remove */
 void store_remove_doomed(fkv_store *s); /* those that nobody reads any more */
 
-/* A number for a file or a manifest; any thread. store_new_number is for table files, which no sweep
-** removes until store_made says that a manifest names it. */
+/* A number for a file or a manifest; any thread. store_new_number is for table files, which no
+** sweep removes until store_made says that a manifest names it. */
 uint64_t store_take_number(fkv_store *s);
 FKV_MUST_CHECK fkv_status store_new_number(void *store, uint64_t *out);
 void store_made(fkv_store *s, uint64_t number);
 
-/* Remove what dead processes have left. The writer's, before this process makes files of its own. */
+/* Remove what dead processes have left. The writer's, before this process makes files of its
+** own. */
 FKV_MUST_CHECK fkv_status store_sweep(fkv_store *s);
 
 /* -- follow.c -- */
@@ -291,8 +292,8 @@ FKV_MUST_CHECK fkv_status store_rejoin(fkv_store *s);
 /* No snapshot is made in between. */
 void store_begin_rebuilding(fkv_store *s);
 void store_end_rebuilding(fkv_store *s);
-/* How did the PREPARE w end, in a segment of that boot, whose process or life is over? *commit. asker
-** has the host to ask (NULL: the options'). FKV_BUSY: cannot be told. */
+/* How did the PREPARE w end, in a segment of that boot, whose process or life is over? *commit.
+** asker has the host to ask (NULL: the options'). FKV_BUSY: cannot be told. */
 FKV_MUST_CHECK fkv_status store_decide(fkv_store *s, const fkv_txn *asker, const wal_record *w,
                                        const uint8_t boot_id[16], int *commit);
 void store_set_position(fkv_store *s, uint64_t seq, uint64_t lsn); /* mu */
@@ -331,6 +332,11 @@ void store_retire_logs(fkv_store *s, uint64_t lsn);
 int store_knows_log(fkv_store *s, uint64_t number);
 /* Learn of segments that other processes have begun, and forget those below man.log_number. */
 FKV_MUST_CHECK fkv_status store_find_logs(fkv_store *s);
+
+/* -- configure.c -- */
+#define MEMORY_MIN ((size_t)1 << 20) /* the least budget */
+/* Change what o names. FKV_INVALID, FKV_UNSUPPORTED: *out is unchanged. */
+FKV_MUST_CHECK fkv_status store_table_options(const fkv_options *o, table_options *out);
 
 /* -- install.c -- */
 /* Become the installer, up to date with the newest manifest; waits. FKV_BUSY: another process has

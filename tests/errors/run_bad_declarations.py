@@ -13,7 +13,9 @@ from host import check, check_fails, failure, rows, store_of
 REFUSED = (
     ("a, compresion = zlib", "compresion", "compression"),
     ("a, Memroy = '64MB'", "memroy", "memory"),
-    ("a, ttl = 10", "ttl"),
+    ("a, ttl = -10", "ttl", "-10"),
+    ("a, ttl = 0", "ttl", "seconds"),
+    ("a, compression = zlib:0", "compression", "zlib:0"),
     ("a, compression = brotli", "compression", "brotli", "zstd"),
     ("a, compression = 9", "compression", "9"),
     ("a, durability = always", "durability", "always", "sync"),

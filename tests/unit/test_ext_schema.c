@@ -81,15 +81,23 @@ static void options_are_set(void)
                                        "compression=zlib",
                                        "block_size = 16KB",
                                        "bloom_bits=0",
-                                       "durability = NONE"};
+                                       "durability = NONE",
+                                       "ttl = 0.25"};
     parsed p;
 
-    parse(&p, 6, args);
+    parse(&p, 7, args);
     REQUIRE(p.rc == SQLITE_OK);
     CHECK(p.s.options.store.memory_bytes == (size_t)64 << 20);
     CHECK(p.s.options.store.codec == 2 && p.s.options.store.block_bytes == 16384);
     CHECK(p.s.options.store.bloom_bits == 1 && p.s.options.durability == DURABILITY_NONE);
-    CHECK(p.s.column_count == 1);
+    CHECK(p.s.column_count == 1 && p.s.options.ttl_ms == 250);
+    release(&p);
+    parse(&p, 3, (const char *const[]){"a", "compression = zstd : 19 ", "ttl = None"});
+    CHECK(p.rc == SQLITE_ERROR);
+    release(&p);
+    parse(&p, 3, (const char *const[]){"a", "compression = ZSTD:19 ", "ttl = None"});
+    CHECK(p.rc == SQLITE_OK && p.s.options.store.codec == 4);
+    CHECK(p.s.options.store.codec_level == 19 && p.s.options.ttl_ms == 0);
     release(&p);
 }
 
@@ -124,7 +132,11 @@ static void each_refusal_names_the_word(void)
                  {"memory = 5", "1MB"},
                  {"memory = 99999999999999999999GB", "1MB"},
                  {"block_size = 2 x", "1048576"},
-                 {"compression = 'zlib:9'", "zlib:9"}};
+                 {"compression = zlib:10", "zlib:10"},
+                 {"compression = 'lz4:1'", "lz4:1"},
+                 {"compression = zstd:", "\"zstd:\""},
+                 {"ttl = -1", "seconds"},
+                 {"ttl = 1.2345", "seconds"}};
 
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *args[2] = {"a TEXT", cases[i].definition};

@@ -57,7 +57,7 @@ static int in_child(fkv_store *s, fkv_txn *t, fkv_txn *open, fkv_snapshot *snap)
     if (fkv_flush(s) != FKV_MISUSE) return 4;
     if (fkv_open(path, &options, &again) || !has(again, "before")) return 5; /* another process */
     fkv_close(again);
-    fkv_txn_rollback(open);                                     /* writes no ABORT */
+    fkv_txn_rollback(open); /* writes no ABORT */
     fkv_snapshot_release(snap);
     fkv_txn_free(t);
     fkv_close(s); /* neither waits for threads nor writes */
