@@ -11,6 +11,7 @@
 #include "compact/compact.h"
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "compact/output.h"
 #include "iter/merge.h"
 
@@ -54,7 +55,7 @@ static fkv_status collect_ranges(const compaction_job *job, const version *v, ra
             for (uint64_t j = 0; j < table_range_count(t); j++) {
                 key_range r;
                 table_range_at(t, j, &r.from, &r.to);
-                if (version_touches(v, job->output + 1, r.from, r.to))
+                if (version_touches(v, job->output + 1, r.from, r.to) && !SABOTAGE(11))
                     range_set_add(out, r.from, r.to);
             }
         }
@@ -88,7 +89,9 @@ static fkv_status merge_entries(const compact_context *c, const version *v,
         entry_kind kind = (entry_kind)it->entry->kind;
         fkv_status rc;
         if (kind == ENTRY_PUT_EXPIRES && it->entry->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
-        if (kind == ENTRY_DELETE && !version_holds(v, job->output + 1, it->entry->key)) continue;
+        if (kind == ENTRY_DELETE &&
+            (SABOTAGE(10) || !version_holds(v, job->output + 1, it->entry->key)))
+            continue;
         rc = output_add(o, kind, it->entry->key,
                         kind == ENTRY_DELETE ? fkv_slice_of("", 0) : it->entry->value,
                         it->entry->expires_ms);

@@ -1,3 +1,4 @@
+#include "base/sabotage.h"
 #include "compact/compact.h"
 #include "compact/output.h"
 
@@ -7,7 +8,7 @@ static fkv_status collect_ranges(const memtable *m, const version *v, range_set 
     for (uint32_t ref = memtree_range_head(&m->tree); ref;) {
         const mem_record *r = memtree_at(&m->tree, ref);
         fkv_slice from = mem_record_key(r), to = mem_record_value(r);
-        if (version_touches(v, 0, from, to)) range_set_add(out, from, to);
+        if (version_touches(v, 0, from, to) && !SABOTAGE(13)) range_set_add(out, from, to);
         ref = r->prev;
     }
     return range_set_finish(out);
@@ -19,7 +20,8 @@ static entry_kind remains(const compact_context *c, const version *v, int level,
     entry_kind kind = (entry_kind)it->entry->kind;
 
     if (kind == ENTRY_PUT_EXPIRES && it->entry->expires_ms <= c->clock_ms) kind = ENTRY_DELETE;
-    if (kind == ENTRY_DELETE && !version_holds(v, level, it->entry->key)) return 0;
+    if (kind == ENTRY_DELETE && (SABOTAGE(12) || !version_holds(v, level, it->entry->key)))
+        return 0;
     return kind;
 }
 

@@ -1,4 +1,5 @@
 #include "compact/output.h"
+#include "base/sabotage.h"
 
 #include "io/filename.h"
 
@@ -128,7 +129,7 @@ fkv_status output_close(output *o, fkv_status rc)
     }
     buf_release(&o->cut);
     buf_release(&o->next_cut);
-    if (rc) {
+    if (rc && !SABOTAGE(26)) {
         for (size_t i = 0; i < o->edit->added_count; i++)
             table_home_remove(o->c->home, o->edit->added[i].file->number, 0);
         version_edit_release(o->edit);

@@ -17,6 +17,7 @@
 #include "compact/pick.h"
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 
 static uint64_t level_target(const pick_options *o, int level)
 {
@@ -99,7 +100,7 @@ static fkv_status take_level0(const version *v, size_t first, compaction_job *jo
             extend(&e, l->files[i]);
             taken++;
         }
-    } while (taken != before);
+    } while (taken != before && !SABOTAGE(14));
     for (size_t i = 0; !rc && i < l->count; i++)
         if (overlaps(l->files[i], &e)) rc = take(job, 0, l->files[i]);
     return rc;
@@ -118,7 +119,7 @@ static fkv_status take_output(const version *v, compaction_job *job)
     fkv_status rc = FKV_OK;
 
     for (size_t i = 0; i < job->counts[0]; i++) extend(&e, job->inputs[0][i]);
-    for (size_t i = level_find(l, e.from); !rc && i < l->count; i++) {
+    for (size_t i = level_find(l, e.from); !rc && i < l->count && !SABOTAGE(15); i++) {
         if (!overlaps(l->files[i], &e)) break;
         rc = take(job, 1, l->files[i]);
     }

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "base/sabotage.h"
 
 typedef struct merge {
     iter base;
@@ -29,7 +30,7 @@ typedef struct merge {
 static int before(const merge *m, size_t a, size_t b)
 {
     int c = slice_compare(m->children[a]->entry->key, m->children[b]->entry->key);
-    if (c == 0) return a < b;
+    if (c == 0) return SABOTAGE(16) ? a > b : a < b;
     return m->backward ? c > 0 : c < 0;
 }
 
@@ -55,7 +56,7 @@ static void child_moved(merge *m, size_t at)
     iter *child = m->children[m->heap[at]];
 
     if (!child->entry) {
-        if (child->status && !m->base.status) m->base.status = child->status;
+        if (child->status && !m->base.status && !SABOTAGE(17)) m->base.status = child->status;
         m->heap[at] = m->heap[--m->heap_size];
         if (at == m->heap_size) return;
     }

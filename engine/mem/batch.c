@@ -3,6 +3,7 @@
 #include <assert.h>
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 
 fkv_status batch_new(fkv_env *env, size_t capacity, batch **out)
 {
@@ -98,6 +99,7 @@ void batch_rollback(batch *b, uint32_t position)
         return;
     }
     assert(b->dead_count < b->dead_capacity);
+    if (SABOTAGE(20)) to--; /* the last write stays */
     b->dead[b->dead_count++] = (mem_interval){from, to};
     b->dead_ops += to - from;
 }

@@ -9,6 +9,8 @@
 
 #include "mem/memtree.h"
 
+#include "base/sabotage.h"
+
 typedef struct memtable {
     memtree tree;
     _Atomic uint32_t refs;
@@ -54,7 +56,7 @@ int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count);
 /* What a reader at store sequence `seq` sees of it. */
 static inline mem_view memtable_view(const memtable *m, uint64_t seq)
 {
-    uint64_t limit = seq > m->base_seq ? seq - m->base_seq : 0;
+    uint64_t limit = SABOTAGE(21) ? UINT32_MAX : seq > m->base_seq ? seq - m->base_seq : 0;
     return (mem_view){limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit, 0, NULL};
 }
 

@@ -164,7 +164,6 @@ fkv_status store_apply(fkv_store *s, const wal_record *w)
     s->env->mutex_lock(s->env, s->mu);
     if (w->flags & WAL_FLAG_HOST) store_note_host(s, w->lsn + 1, w->first_seq - 1);
     atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
-    s->env->cond_wake_all(s->env, s->changed);
     s->env->mutex_unlock(s->env, s->mu);
     return FKV_OK;
 }

@@ -58,6 +58,7 @@ static void free_store(fkv_store *s)
     env->mutex_free(env, s->follow_mutex);
     env->mutex_free(env, s->mu);
     env->cond_free(env, s->changed);
+    env->cond_free(env, s->committed);
     env->dir_close(env, s->dir);
     alloc_free(s->path);
     alloc_free(s);
@@ -125,6 +126,7 @@ static fkv_status init_shared_parts(fkv_store *s)
     fkv_status rc = env->mutex_new(env, &s->mu);
 
     if (!rc) rc = env->cond_new(env, &s->changed);
+    if (!rc) rc = env->cond_new(env, &s->committed);
     if (!rc) rc = env->mutex_new(env, &s->home.mutex);
     if (!rc) rc = env->mutex_new(env, &s->pin_mutex);
     if (!rc) rc = env->mutex_new(env, &s->follow_mutex);

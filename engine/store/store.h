@@ -108,7 +108,11 @@ struct fkv_store {
     _Atomic int read_only; /* changes from 1 to 0 when somebody opens it for writing */
 
     env_mutex *mu;
-    env_cond *changed; /* anything below changed */
+    env_cond *changed;   /* anything below changed, but for the following two */
+    env_cond *committed; /* the writer lock is free, or a hosted transaction is committed. (The
+                         ** background threads have no part in that: waking them at every commit
+                         ** costs more than the commit.) */
+    int waiting;         /* mu; threads that wait for `committed` */
     table_home home;
 
     manifest man;          /* mu; as last saved or read */
@@ -206,6 +210,8 @@ FKV_MUST_CHECK fkv_status store_fork_error(const fkv_store *s);
 /* -- superversion.c -- */
 /* A hosted transaction is committed; before its sequence becomes visible. mu held. */
 void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before);
+/* Wait for `committed`. mu held. */
+void store_await_commit(fkv_store *s, uint64_t timeout_us);
 /* Takes references of its own and a pin on `edit`; `skip` is left out of sealed. */
 FKV_MUST_CHECK fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active,
                                            memtable *const *sealed, size_t sealed_count,

@@ -137,7 +137,14 @@ void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before)
     *p = (host_point){id, seq_before};
     s->point_count++;
     s->host_id = id;
-    s->env->cond_wake_all(s->env, s->changed);
+    if (s->waiting) s->env->cond_wake_all(s->env, s->committed);
+}
+
+void store_await_commit(fkv_store *s, uint64_t timeout_us)
+{
+    s->waiting++;
+    s->env->cond_wait(s->env, s->committed, s->mu, timeout_us);
+    s->waiting--;
 }
 
 uint64_t fkv_host_id(fkv_store *s)
@@ -189,7 +196,7 @@ fkv_status fkv_host_wait(fkv_txn *t, uint64_t id, uint32_t timeout_ms)
         env->mutex_lock(env, s->mu);
         now = env->now_us(env);
         if (s->host_id < id && now < until)
-            env->cond_wait(env, s->changed, s->mu, until - now < POLL_US ? until - now : POLL_US);
+            store_await_commit(s, until - now < POLL_US ? until - now : POLL_US);
         known = s->host_id;
         env->mutex_unlock(env, s->mu);
         if (known >= id) return FKV_OK;

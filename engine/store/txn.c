@@ -57,7 +57,7 @@ static fkv_status take_writer_lock(fkv_txn *t, uint32_t timeout_ms)
             rc = FKV_RAISEF(FKV_BUSY, "another connection of this process is writing to the store");
             break;
         }
-        env->cond_wait(env, s->changed, s->mu, deadline - now);
+        store_await_commit(s, deadline - now);
     }
     if (!rc) s->writer = t;
     env->mutex_unlock(env, s->mu);
@@ -68,7 +68,7 @@ static void give_up_writer_lock(fkv_store *s)
 {
     s->env->mutex_lock(s->env, s->mu);
     s->writer = NULL;
-    s->env->cond_wake_all(s->env, s->changed);
+    if (s->waiting) s->env->cond_wake_all(s->env, s->committed);
     s->env->mutex_unlock(s->env, s->mu);
 }
 

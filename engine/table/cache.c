@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "base/sabotage.h"
 
 enum { SHARDS = 16, BUCKETS_MIN = 64 };
 
@@ -87,7 +88,7 @@ static block **bucket_of(shard *s, uint64_t file_id, uint64_t offset)
 {
     block **link = &s->buckets[(block_hash(file_id, offset) >> 8) & (s->bucket_count - 1)];
 
-    while (*link && ((*link)->file_id != file_id || (*link)->offset != offset))
+    while (*link && (((*link)->file_id != file_id && !SABOTAGE(9)) || (*link)->offset != offset))
         link = &(*link)->hash_next;
     return link;
 }

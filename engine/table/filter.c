@@ -1,5 +1,7 @@
 #include "table/filter.h"
 
+#include "base/sabotage.h"
+
 static const uint8_t *line_of(fkv_slice filter, uint64_t hash)
 {
     uint64_t lines = (filter.size - 1) / FILTER_LINE;
@@ -22,7 +24,7 @@ void filter_build(const uint64_t *hashes, size_t count, uint32_t bits, buf *out)
     memset(room, 0, bytes);
     room[0] = (uint8_t)probes;
     out->size = start + bytes;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i += SABOTAGE(8) ? 2 : 1) {
         uint8_t *line = (uint8_t *)(uintptr_t)line_of(fkv_slice_of(room, bytes), hashes[i]);
         uint32_t g = (uint32_t)hashes[i];
         for (uint32_t p = 0; p < probes; p++) {

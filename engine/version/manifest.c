@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "base/sabotage.h"
 #include "io/filename.h"
 
 #define MANIFEST_MAGIC 0x4d564b46u /* "FKVM" */
@@ -154,12 +155,12 @@ fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const ve
     if (rc) goto done;
     rc = env->file_write(env, file, 0, bytes.data, bytes.size);
     if (rc) goto done;
-    rc = env->file_sync(env, file);
+    if (!SABOTAGE(1)) rc = env->file_sync(env, file);
     if (rc) goto done;
     *maybe_new = 1;
     rc = env->file_rename(env, dir, FILENAME_MANIFEST_TMP, FILENAME_MANIFEST);
     if (rc) goto done;
-    rc = env->dir_sync(env, dir);
+    if (!SABOTAGE(2)) rc = env->dir_sync(env, dir);
 done:
     env->file_close(env, file);
     buf_release(&bytes);
@@ -206,7 +207,8 @@ static fkv_status check_header(const uint8_t *p, size_t size)
 {
     if (size < MANIFEST_HEADER || get_u32(p) != MANIFEST_MAGIC)
         return bad_manifest("this is not a fastkv manifest (offset 0)");
-    if (get_u32(p + 12) != body_check(p, size)) return bad_manifest("bad checksum (offset 12)");
+    if (get_u32(p + 12) != body_check(p, size) && !SABOTAGE(3))
+        return bad_manifest("bad checksum (offset 12)");
     if (get_u32(p + 4) != MANIFEST_VERSION)
         return FKV_RAISEF(FKV_UNSUPPORTED, "manifest: format %u is newer than this fastkv",
                           get_u32(p + 4));

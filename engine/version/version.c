@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/checksum.h"
+#include "base/sabotage.h"
 
 fkv_status version_new_empty(version **out)
 {
@@ -200,7 +201,8 @@ static fkv_status get_in_file(file_meta *f, fkv_slice key, uint64_t hash, table_
 
     if (rc) return rc;
     rc = table_get(t, key, hash, out);
-    if (rc == FKV_NOTFOUND && f->summary.ranges && table_covers(t, key, &from, &to)) {
+    if (rc == FKV_NOTFOUND && f->summary.ranges && table_covers(t, key, &from, &to) &&
+        !SABOTAGE(19)) {
         *out = (table_value){.kind = ENTRY_DELETE};
         return FKV_OK;
     }
