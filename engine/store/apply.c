@@ -120,6 +120,11 @@ static fkv_status apply_runs(fkv_store *s, const wal_record *w)
     if (!rc)
         rc = superversion_new(s, s->current->edit, s->current->active, s->current->sealed,
                               s->current->sealed_count, NULL, tables, &next);
+    /* Pinned, and now: are they still there? */
+    if (!rc && atomic_load(&store_page(s)->edit) > atomic_load(&s->seen_edit)) {
+        superversion_unref(next);
+        rc = FKV_BUSY;
+    }
     if (!rc) {
         for (size_t i = 0; i < edit.added_count; i++)
             store_note_loose(s, edit.added[i].file, w->lsn);

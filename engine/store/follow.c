@@ -322,6 +322,17 @@ static fkv_status before_runs(fkv_store *s)
     return reload(s, 1);
 }
 
+static fkv_status apply_committed(fkv_store *s, const wal_record *w)
+{
+    for (;;) {
+        fkv_status rc = w->flags & WAL_FLAG_RUNS ? before_runs(s) : FKV_OK;
+        /* (Below tables_lsn its rows are in tables. There may be older ones to read: in doubt.) */
+        if (rc || is_in_tables(s, w->lsn)) return rc;
+        rc = store_apply(s, w);
+        if (rc != FKV_BUSY) return rc; /* else there is a newer manifest, which may have it */
+    }
+}
+
 /* One record read: apply what it commits. `followed` moves over decided transactions only. */
 static fkv_status take_record(fkv_store *s, pending *p, const wal_record *w)
 {
@@ -329,10 +340,7 @@ static fkv_status take_record(fkv_store *s, pending *p, const wal_record *w)
 
     if (w->type == WAL_PREPARE) return keep(s, p, w);
     if (p->there && w->ref == p->record.lsn) {
-        /* (Below tables_lsn its rows are in tables. There may be older ones to read: in doubt.) */
-        if (w->type == WAL_COMMIT && p->record.flags & WAL_FLAG_RUNS) rc = before_runs(s);
-        if (!rc && w->type == WAL_COMMIT && !is_in_tables(s, p->record.lsn))
-            rc = store_apply(s, &p->record);
+        if (w->type == WAL_COMMIT) rc = apply_committed(s, &p->record);
         p->there = 0;
     }
     if (!rc) move_to(s, w->lsn + WAL_RECORD_HEADER + w->size);
@@ -357,6 +365,14 @@ static fkv_status follow_log(fkv_store *s, uint64_t target)
     return rc;
 }
 
+/* Is it quicker to take the tables than to read the log? If not, the log first: with the rows in
+** memory, views as of a moment ago can be given, with the tables they cannot. */
+static int is_far(const fkv_store *s, uint64_t target)
+{
+    enum { FAR_BYTES = 1 << 20 };
+    return target > atomic_load(&s->followed) + FAR_BYTES;
+}
+
 fkv_status store_catch_up(fkv_store *s)
 {
     const shared_page *page = store_page(s);
@@ -364,11 +380,12 @@ fkv_status store_catch_up(fkv_store *s)
 
     for (int i = 0; i < TRIES; i++) {
         uint64_t target = atomic_load_explicit(&page->committed_lsn, memory_order_acquire);
+        int newer = atomic_load(&page->edit) > atomic_load(&s->seen_edit);
         fkv_status rc = FKV_OK;
-        if (atomic_load(&page->edit) > atomic_load(&s->seen_edit)) rc = reload(s, i > 0);
+        if (newer && (i > 0 || is_far(s, target))) rc = reload(s, i > 0);
         if (rc) return rc;
-        if (atomic_load(&s->followed) >= target) return FKV_OK;
-        rc = follow_log(s, target);
+        if (atomic_load(&s->followed) < target) rc = follow_log(s, target);
+        if (!rc && atomic_load(&page->edit) > atomic_load(&s->seen_edit)) rc = reload(s, 0);
         if (rc != FKV_NOTFOUND) return rc;
         /* It has been retired, then, and there is a newer manifest; or it is missing. */
         if (i > 0 && edit == atomic_load(&page->edit) && edit == atomic_load(&s->seen_edit)) break;
@@ -491,7 +508,7 @@ fkv_status store_take_over(fkv_txn *t)
         rc = write_decision(s, &p, commit);
         if (rc) set_followed(s, before); /* the next one reads it again */
     }
-    if (!rc && commit) rc = store_apply(s, &p.record);
+    if (!rc && commit) rc = apply_committed(s, &p.record);
     if (!rc) move_to(s, store_log_end(s));
     s->env->mutex_unlock(s->env, s->follow_mutex);
     alloc_free(p.bytes);

@@ -17,6 +17,25 @@
 
 enum { INSTALL_MS = 60 * 1000 };
 
+/* Whoever had LOCK_INSTALL has died at it. If the manifest has been replaced, the others must hear
+** of that before anything is removed that it does not name, or built upon the one before. */
+static fkv_status finish_replacing(fkv_store *s)
+{
+    shared_page *page = store_page(s);
+    version *tables = NULL;
+    manifest m;
+    fkv_status rc = s->env->dir_sync(s->env, s->dir);
+
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    if (rc) return rc;
+    rc = manifest_load(s->env, s->dir, &s->home, &m, &tables);
+    version_unref(tables);
+    if (!rc && m.edit > atomic_load(&page->edit)) atomic_store(&page->edit, m.edit);
+    if (rc == FKV_NOTFOUND) rc = FKV_OK; /* it would have been the first */
+    if (!rc) atomic_store(&page->replacing, 0);
+    return rc;
+}
+
 fkv_status store_begin_install(fkv_store *s)
 {
     fkv_env *env = s->env;
@@ -29,6 +48,10 @@ fkv_status store_begin_install(fkv_store *s)
         s->installing = 1;
         env->mutex_unlock(env, s->mu);
         rc = store_lock(s, LOCK_INSTALL, INSTALL_MS);
+        if (!rc && atomic_load(&store_page(s)->replacing)) {
+            rc = finish_replacing(s);
+            if (rc) store_unlock(s, LOCK_INSTALL);
+        }
         if (!rc && atomic_load(&store_page(s)->edit) <= atomic_load(&s->seen_edit)) return FKV_OK;
         if (rc) { /* not held */
             env->mutex_lock(env, s->mu);
@@ -133,6 +156,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     m.host_id = s->host_id;
     m.clock_ms = now;
     s->env->mutex_unlock(s->env, s->mu);
+    atomic_store(&page->replacing, 1);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);
     if (!rc) {
@@ -141,6 +165,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
         store_forget_loose(s, m.tables_lsn);
         atomic_store_explicit(&page->edit, m.edit, memory_order_release);
     }
+    if (!rc || !*maybe_new) atomic_store(&page->replacing, 0);
     s->env->mutex_unlock(s->env, s->mu);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     return rc;

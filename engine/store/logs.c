@@ -8,12 +8,27 @@
 #include "io/filename.h"
 #include "store/store.h"
 
+static log_entry *find_log(const fkv_store *s, uint64_t number)
+{
+    for (size_t i = 0; i < s->log_count; i++)
+        if (s->logs[i].number == number) return &s->logs[i];
+    return NULL;
+}
+
+/* (A thread that follows may have found in the directory what the writer begins or attaches to.) */
 fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn, wal_segment *segment)
 {
     fkv_env *env = s->env;
+    log_entry *known;
     fkv_status rc = FKV_OK;
 
     env->mutex_lock(env, s->mu);
+    known = find_log(s, number);
+    if (known) {
+        if (segment) known->segment = segment;
+        env->mutex_unlock(env, s->mu);
+        return FKV_OK;
+    }
     if (s->log_count == s->log_capacity) {
         size_t capacity = s->log_capacity ? s->log_capacity * 2 : 4;
         log_entry *logs = alloc_resize(s->logs, capacity * sizeof *logs);
@@ -109,6 +124,7 @@ fkv_status store_find_logs(fkv_store *s)
     forget_old(s);
     s->env->mutex_lock(s->env, s->mu);
     if (s->log_count) last = s->logs[s->log_count - 1].number;
+    if (last < s->man.log_number) last = 0; /* retired, and being synced: the chain begins anew */
     found.above = last ? last : s->man.log_number ? s->man.log_number - 1 : 0;
     s->env->mutex_unlock(s->env, s->mu);
     rc = s->env->dir_list(s->env, s->dir, note_number, &found);
@@ -128,13 +144,6 @@ fkv_status store_find_logs(fkv_store *s)
     }
     alloc_free(found.items);
     return rc;
-}
-
-static log_entry *find_log(const fkv_store *s, uint64_t number)
-{
-    for (size_t i = 0; i < s->log_count; i++)
-        if (s->logs[i].number == number) return &s->logs[i];
-    return NULL;
 }
 
 int store_knows_log(fkv_store *s, uint64_t number)
@@ -223,6 +232,17 @@ fkv_status store_ensure_log(fkv_store *s)
     return rc;
 }
 
+/* Its rows are in tables, then. */
+static int is_retired(fkv_store *s, uint64_t number)
+{
+    int retired;
+
+    s->env->mutex_lock(s->env, s->mu);
+    retired = number < s->man.log_number || atomic_load(&store_page(s)->edit) > s->man.edit;
+    s->env->mutex_unlock(s->env, s->mu);
+    return retired;
+}
+
 /* Sync a segment that an earlier process wrote. */
 static fkv_status sync_old(fkv_store *s, uint64_t number)
 {
@@ -232,8 +252,7 @@ static fkv_status sync_old(fkv_store *s, uint64_t number)
 
     filename_wal(number, name);
     rc = s->env->file_open(s->env, s->dir, name, ENV_WRITE, &file);
-    if (rc == FKV_NOTFOUND && atomic_load(&store_page(s)->edit) > atomic_load(&s->seen_edit))
-        return FKV_OK; /* retired by another process: its rows are in tables */
+    if (rc == FKV_NOTFOUND && is_retired(s, number)) return FKV_OK;
     if (rc) return rc;
     rc = s->env->file_sync(s->env, file);
     s->env->file_close(s->env, file);

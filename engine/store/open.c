@@ -39,6 +39,7 @@ static void free_store(fkv_store *s)
 {
     fkv_env *env = s->env, *own_env = s->own_env;
 
+    superversion_unref(s->previous);
     superversion_unref(s->current);
     for (size_t i = 0; i < s->log_count; i++) wal_segment_free(s->logs[i].segment);
     alloc_free(s->logs);

@@ -82,10 +82,9 @@ fkv_status store_rotate(fkv_store *s)
     fkv_env *env = s->env;
     superversion *next = NULL;
     memtable *fresh = NULL;
-    fkv_status rc = wait_for_room(s);
+    fkv_status rc = store_start_threads(s, 0); /* what followed another may have sealed some, too */
 
-    if (rc) return rc;
-    rc = store_start_threads(s, 0);
+    if (!rc) rc = wait_for_room(s);
     if (rc) return rc;
     rc = memtable_new(env, s->options.memtable_bytes, s->last_seq, &fresh);
     if (!rc) rc = store_start_log(s);

@@ -122,6 +122,7 @@ static fkv_status begin_session(fkv_store *s)
     atomic_store(&page->log_tail, 0);
     atomic_store(&page->unsettled_lsn, UINT64_MAX);
     atomic_store(&page->writing, 0);
+    atomic_store(&page->replacing, 0);
     atomic_store(&page->poisoned, 0);
     atomic_store(&page->durable_lsn, 0);
     s->first = 1;

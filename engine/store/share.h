@@ -41,6 +41,7 @@ typedef struct shared_page {
     _Atomic uint64_t log_tail;      /* the segment that is appended to; 0 = none yet */
     _Atomic uint64_t unsettled_lsn; /* a hosted PREPARE rolled back without a mark; UINT64_MAX */
     _Atomic uint32_t writing;       /* the log may hold something that is not decided */
+    _Atomic uint32_t replacing;     /* the manifest may be newer than `edit`; LOCK_INSTALL */
     _Atomic uint32_t poisoned;      /* an fsync failed: no more writes by anybody; anybody */
     _Atomic uint64_t durable_lsn;   /* up to here the log is synced; anybody, upwards */
 } shared_page;

@@ -1,15 +1,34 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
+/* A spilled transaction's tables are in the view before a manifest names them: their numbers are
+** beyond its edit, and whoever takes them out again looks for pins from there on. */
+static uint64_t newest_run(const version *tables, uint64_t edit)
+{
+    uint64_t newest = 0;
+
+    for (size_t i = 0; i < tables->levels[0].count; i++) {
+        uint64_t number = tables->levels[0].files[i]->number;
+        if (number > edit && number > newest) newest = number;
+    }
+    return newest;
+}
+
 /* With room for `sealed_count` sealed memtables, and pinned. */
-static fkv_status make(fkv_store *s, uint64_t edit, size_t sealed_count, superversion **out)
+static fkv_status make(fkv_store *s, uint64_t edit, size_t sealed_count, const version *tables,
+                       superversion **out)
 {
     superversion *v = alloc_zero(sizeof *v + sealed_count * sizeof(memtable *));
+    uint64_t run = newest_run(tables, edit);
     fkv_status rc;
 
     *out = NULL;
     if (!v) return FKV_RAISE(FKV_NOMEM);
     rc = store_pin_edit(s, edit);
+    if (!rc && run) {
+        rc = store_pin_edit(s, run);
+        if (rc) store_unpin_edit(s, edit);
+    }
     if (rc) {
         alloc_free(v);
         return rc;
@@ -17,6 +36,7 @@ static fkv_status make(fkv_store *s, uint64_t edit, size_t sealed_count, superve
     atomic_init(&v->refs, 1);
     v->store = s;
     v->edit = edit;
+    v->run = run;
     *out = v;
     return FKV_OK;
 }
@@ -26,7 +46,7 @@ fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active, memta
                             superversion **out)
 {
     superversion *v = NULL;
-    fkv_status rc = make(s, edit, sealed_count, &v);
+    fkv_status rc = make(s, edit, sealed_count, tables, &v);
 
     *out = NULL;
     if (rc) return rc;
@@ -47,7 +67,7 @@ fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active, memta
 fkv_status superversion_seal(const superversion *now, memtable *fresh, superversion **out)
 {
     superversion *v = NULL;
-    fkv_status rc = make(now->store, now->edit, now->sealed_count + 1, &v);
+    fkv_status rc = make(now->store, now->edit, now->sealed_count + 1, now->tables, &v);
 
     *out = NULL;
     if (rc) return rc;
@@ -76,6 +96,7 @@ void superversion_unref(superversion *v)
     for (size_t i = 0; i < v->sealed_count; i++) memtable_unref(v->sealed[i]);
     version_unref(v->tables);
     store_unpin_edit(v->store, v->edit);
+    if (v->run) store_unpin_edit(v->store, v->run);
     alloc_free(v);
 }
 
@@ -90,10 +111,25 @@ superversion *store_current(fkv_store *s)
     return v;
 }
 
+void store_forget_previous(fkv_store *s)
+{
+    superversion_unref(s->previous);
+    s->previous = NULL;
+}
+
 void store_publish(fkv_store *s, superversion *next)
 {
+    enum { KEPT_US = 200 * 1000 };
     superversion *old = s->current;
 
+    next->tables_seq = s->tables_seq;
+    if (old && old->tables_seq < s->tables_seq) {
+        store_forget_previous(s);
+        s->previous = old;
+        superversion_ref(old);
+        s->previous_seq = atomic_load(&s->visible_seq);
+        s->previous_until_us = s->env->now_us(s->env) + KEPT_US;
+    }
     s->current = next;
     atomic_fetch_add(&s->epoch, 1);
     store_note_shape(s, next->tables);
@@ -205,6 +241,16 @@ fkv_status fkv_host_wait(fkv_txn *t, uint64_t id, uint32_t timeout_ms)
     }
 }
 
+/* Whoever wants a view as of a moment ago, because it took its snapshot of the host then, must not
+** be too late because of a flush in between: tables have no sequences. So what was there before the
+** last flush is kept for a moment. NULL if it does not show the store as of seq. mu held. */
+static superversion *kept_view(const fkv_store *s, uint64_t seq)
+{
+    if (seq >= s->tables_seq) return s->current;
+    if (s->previous && seq >= s->previous->tables_seq && seq <= s->previous_seq) return s->previous;
+    return NULL;
+}
+
 /* The newest sequence that shows no hosted transaction after `id`. mu held. */
 static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 {
@@ -218,7 +264,7 @@ static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
         if (p->id <= id) break;
         *seq = p->seq_before;
     }
-    if (id < s->point_floor || *seq < s->tables_seq)
+    if (id < s->point_floor || !kept_view(s, *seq))
         return FKV_RAISEF(FKV_BUSY, "this transaction began too long ago to see the store as it "
                                     "was then");
     return FKV_OK;
@@ -241,7 +287,7 @@ fkv_status fkv_snapshot_as_of(fkv_store *s, uint64_t id, fkv_snapshot **out)
     while (s->rebuilding) s->env->cond_wait(s->env, s->changed, s->mu, 0);
     rc = sequence_as_of(s, id, &snap->seq);
     if (!rc) {
-        snap->view = s->current;
+        snap->view = kept_view(s, snap->seq);
         superversion_ref(snap->view);
         snap->epoch = atomic_load(&s->epoch);
     }
