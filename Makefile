@@ -37,12 +37,13 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 
 FLAGS_release := -O2 -DNDEBUG -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 FLAGS_debug   := -O0 -g
-FLAGS_asan    := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+FLAGS_asan    := -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined \
                  -fno-sanitize-recover=all -Wno-maybe-uninitialized
-FLAGS_tsan    := -O1 -g -fno-omit-frame-pointer -fsanitize=thread -Wno-error=tsan \
+FLAGS_tsan    := -O1 -g1 -fno-omit-frame-pointer -fsanitize=thread -Wno-error=tsan \
                  -Wno-maybe-uninitialized
 # Link-time optimisation: a row of a scan passes through a dozen small functions in as many files.
-# The objects hold machine code as well, so that forty test programs link without optimising anew.
+# The objects hold machine code as well, so that forty test programs link without optimising anew;
+# the tests' own have nothing else.
 LTO_release := -flto=auto -ffat-lto-objects
 ifndef FLAGS_$(MODE)
 $(error MODE=$(MODE) is not one of release, debug, asan, tsan)
@@ -62,8 +63,7 @@ LIBS += -lm
 
 # CFLAGS, CPPFLAGS and LDFLAGS are the caller's and come last.
 COMPILE = $(CC) -std=c11 $(DEFINES) $(WARNINGS) -pthread -fPIC -fvisibility=hidden \
-          -ffunction-sections -fdata-sections -fstack-protector-strong $(FLAGS_$(MODE)) \
-          $(LTO_$(MODE)) -MMD -MP
+          -ffunction-sections -fdata-sections -fstack-protector-strong $(FLAGS_$(MODE)) -MMD -MP
 LINK    = $(CC) -pthread $(FLAGS_$(MODE)) -Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now \
           -Wl,-z,noexecstack
 
@@ -82,17 +82,22 @@ TEST_BIN   := $(TEST_SRC:%.c=$(B)/%)
 # What stands beside test_oracle.c is linked with it.
 ORACLE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/oracle/*.c)))
 
+# And with the newest SQLite there is: the amalgamation that better-sqlite3 carries (make verify).
+NEWEST     := build/bindings/node/node_modules/better-sqlite3/deps/sqlite3
+NEWEST_SRC := $(EXT_SRC) $(wildcard tests/oracle/*.c)
+NEWEST_OBJ := $(NEWEST_SRC:%.c=$(B)/newest/%.o)
+
 # An engine test is linked with the engine alone; all others also get the extension, linked in.
 ENGINE_TESTS := $(filter-out $(B)/tests/unit/test_ext_%,$(filter $(B)/tests/unit/%,$(TEST_BIN)))
 SQL_TESTS    := $(filter-out $(ENGINE_TESTS),$(TEST_BIN))
 
-TEST_DEPS := build/deps-test build/deps-bindings
-DEPS      := build/deps-demo $(TEST_DEPS)
+VERIFY_DEPS := build/deps-test build/deps-bindings build/deps-verify
+DEPS        := build/deps-demo $(VERIFY_DEPS)
 
 # -- targets -------------------------------------------------------------------------------------
 
 .PHONY: all demo test verify lint bench golden install uninstall format cover deps help clean
-.PHONY: build-tests FORCE
+.PHONY: build-tests modes FORCE
 
 all: $(B)/fastkv.so ## build build/fastkv.so and build/libfastkv.a (the default; MODE=…)
 ifeq ($(MODE),release)
@@ -102,11 +107,11 @@ endif
 demo: all build/deps-demo ## index this machine's /usr in a fastkv table and query it
 	@tests/demo.sh
 
-test: all $(TEST_DEPS) ## run every test suite, about ten minutes
+test: build/config.mk ## run every test suite, a few minutes
 	@tests/run.sh
 
-verify: all $(TEST_DEPS) ## every suite in every build mode with larger counts: hours
-	@FKV_TEST_SCALE=$${FKV_TEST_SCALE:-10} tests/run.sh --all-modes
+verify: all $(VERIFY_DEPS) ## all of it against the floors of the reliability programme: an hour
+	@tests/verify.sh
 
 lint: all build/deps-test ## check layers, lengths, banned calls, exports, format; cppcheck
 	@python3 tests/tools/lint.py
@@ -136,7 +141,7 @@ cover: build/deps-test ## line coverage of engine/ and ext/ by the unit and SQL 
 
 deps: ## look again for what is needed, and install what is missing (Debian packages)
 	@rm -f build/config.mk $(DEPS)
-	@$(MAKE) --no-print-directory build/config.mk $(DEPS)
+	@$(MAKE) --no-print-directory build/config.mk $(filter-out %-verify,$(DEPS))
 	@echo "all there"
 
 help: ## this list
@@ -158,10 +163,14 @@ build/config.mk: tests/tools/deps.sh
 $(DEPS): build/deps-%: tests/tools/deps.sh | build/config.mk
 	@sh tests/tools/deps.sh $* $@
 
+# One after the other: apt-get does not run beside itself.
+build/deps-bindings: | build/deps-test
+build/deps-verify: | build/deps-bindings
+
 # -- compiling -----------------------------------------------------------------------------------
 
 # Objects depend on $(B)/flags, which changes only when the flags do.
-FLAGS_NOW := $(COMPILE) $(LINK) $(LIBS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
+FLAGS_NOW := $(COMPILE) $(LTO_$(MODE)) $(LINK) $(LIBS) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)
 $(B)/flags: FORCE | build/config.mk
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS_NOW))' | cmp -s - $@ || \
@@ -189,20 +198,20 @@ define compile
 endef
 
 $(B)/engine/%.o: engine/%.c $(B)/flags
-	$(call compile,-Iengine)
+	$(call compile,$(LTO_$(MODE)) -Iengine)
 
 $(B)/ext/%.o: ext/%.c $(B)/flags
-	$(call compile,-Iengine -Iext)
+	$(call compile,$(LTO_$(MODE)) -Iengine -Iext)
 
 # The extension for linking into a program: SQLite is called directly, not through its table.
 $(B)/core/ext/%.o: ext/%.c $(B)/flags
-	$(call compile,-Iengine -Iext -DSQLITE_CORE)
+	$(call compile,$(LTO_$(MODE)) -Iengine -Iext -DSQLITE_CORE)
 
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call compile,-Iengine -Iext -Itests -DSQLITE_CORE)
 
--include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(ORACLE_OBJ)) \
-    $(TEST_BIN:%=%.d)
+-include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(ORACLE_OBJ) \
+    $(NEWEST_OBJ)) $(TEST_BIN:%=%.d)
 
 # -- linking -------------------------------------------------------------------------------------
 
@@ -226,6 +235,11 @@ build/libfastkv.a: $(ENGINE_OBJ) $(CORE_OBJ) $(B)/sources
 
 build-tests: $(TEST_BIN) $(B)/fastkv.so
 
+# Several modes at once, of each what run.sh asks for.
+modes: $(MODES:%=mode-%)
+mode-%: FORCE
+	+@$(MAKE) --no-print-directory MODE=$* $(TARGETS_$*)
+
 $(ENGINE_TESTS): %: %.o $(ENGINE_OBJ) $(B)/sources
 	@echo "  link  $@"
 	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(LIBS)
@@ -235,6 +249,20 @@ $(SQL_TESTS): %: %.o $(ENGINE_OBJ) $(CORE_OBJ) $(B)/sources
 	@echo "  link  $@"
 	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $(filter $(B)/tests/%.o,$^) $(ENGINE_OBJ) $(CORE_OBJ) \
 	    -lsqlite3 $(LIBS)
+
+# SQLite's own assertions are on where ours are.
+$(B)/newest/sqlite3.o: $(NEWEST)/sqlite3.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  cc    $@"
+	@$(CC) -std=gnu11 -w -pthread $(FLAGS_$(MODE)) -fno-sanitize=undefined \
+	    $(if $(filter release,$(MODE)),,-DSQLITE_DEBUG) -c -o $@ $<
+
+$(B)/newest/%.o: %.c $(B)/flags
+	$(call compile,-I$(NEWEST) -Iengine -Iext -Itests -DSQLITE_CORE -DFKV_ORACLE_NEWEST)
+
+$(B)/newest/test_oracle: $(NEWEST_OBJ) $(B)/newest/sqlite3.o $(ENGINE_OBJ) $(B)/sources
+	@echo "  link  $@"
+	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) -ldl
 
 $(B)/bench: $(BENCH_OBJ)
 	@echo "  link  $@"

@@ -289,6 +289,11 @@ void fkv_estimate(fkv_store *store, fkv_slice from, fkv_slice to, uint64_t *rows
 ** FKV_INVALID or FKV_UNSUPPORTED (a codec this build lacks): nothing is changed. */
 FKV_MUST_CHECK fkv_status fkv_configure(fkv_store *store, const fkv_options *options);
 
+/* How rows of a keyspace are compressed in files that are written from now on: codec and level as
+** in fkv_options, 0 = as all that have no codec of their own. Becomes durable with the next change
+** of the store's files. FKV_UNSUPPORTED; FKV_TOOBIG: 256 keyspaces have one already. */
+FKV_MUST_CHECK fkv_status fkv_set_codec(fkv_store *store, uint32_t space, int codec, int level);
+
 /* The name of codec number 0 to 3, as in options: "none", "zlib", "lz4", "zstd". NULL: this build
 ** lacks it, or there is no such number. */
 const char *fkv_codec_name(int codec);

@@ -2,14 +2,18 @@
 
 #include <string.h>
 
+#include "call.h"
 #include "errmap.h"
+#include "keyarg.h"
+#include "setting.h"
 
 SQLITE_EXTENSION_INIT3
 
 typedef struct command {
     const char *name;
     int (*run)(kv_table *t, fkv_slice from, fkv_slice to);
-    enum { ARG_NONE, ARG_OPTIONAL, ARG_NEEDED } arg; /* a prefix of the first key column */
+    int (*range)(kv_table *t, sqlite3_value *arg, buf *from, buf *to); /* NULL: takes no argument */
+    int needs_argument;
 } command;
 
 /* Upkeep needs the writer lock to be free, and a transaction that has written holds it. */
@@ -62,9 +66,13 @@ static int delete_range(kv_table *t, fkv_slice from, fkv_slice to)
 }
 
 static const command commands[] = {
-    {"flush", flush, ARG_NONE},           {"compact", compact, ARG_OPTIONAL},
-    {"settle", settle, ARG_NONE},         {"integrity-check", check, ARG_NONE},
-    {"truncate", delete_range, ARG_NONE}, {"delete-prefix", delete_range, ARG_NEEDED},
+    {"flush", flush, NULL, 0},
+    {"compact", compact, keyarg_prefix, 0},
+    {"settle", settle, NULL, 0},
+    {"integrity-check", check, NULL, 0},
+    {"truncate", delete_range, keyarg_group, 0},
+    {"delete-prefix", delete_range, keyarg_prefix, 1},
+    {"delete-range", delete_range, keyarg_between, 1},
 };
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -72,58 +80,77 @@ static int unknown(kv_table *t, const char *name)
 {
     return errmap_say(&t->base, SQLITE_ERROR,
                       "fastkv: unknown command \"%s\"; known are flush, compact, settle, "
-                      "integrity-check, truncate, delete-prefix",
+                      "integrity-check, truncate, delete-prefix, delete-range, and options, as in "
+                      "durability=sync",
                       name);
 }
 
-/* Keys whose first column is text (or a BLOB) that begins with arg. */
-static int prefix_range(kv_table *t, sqlite3_value *arg, buf *from, buf *to)
+static int check_argument(kv_table *t, const command *c, int given)
 {
-    affinity a = t->schema.columns[t->schema.keys[0]].affinity;
-    cell v;
-    int rc = cell_from_value(arg, a, &v);
+    if (given && c->range == keyarg_group && t->schema.key_count == 1) {
+        return errmap_say(&t->base, SQLITE_ERROR,
+                          "fastkv: command \"%s\" takes an argument, a value of the first key "
+                          "column, only where the key has more columns",
+                          c->name);
+    }
+    if (given ? c->range != NULL : !c->needs_argument) return SQLITE_OK;
+    return errmap_say(&t->base, SQLITE_ERROR, "fastkv: command \"%s\" %s argument in column arg",
+                      c->name, given ? "takes no" : "needs an");
+}
+
+static int run(kv_table *t, const command *c, sqlite3_value *arg)
+{
+    int given = sqlite3_value_type(arg) != SQLITE_NULL;
+    buf from = {0}, to = {0};
+    int rc = check_argument(t, c, given);
 
     if (rc) return rc;
-    if (v.type != SQLITE_TEXT && v.type != SQLITE_BLOB) {
-        return errmap_say(&t->base, SQLITE_MISMATCH, "fastkv: a prefix must be text or a BLOB");
+    rc = given ? c->range(t, arg, &from, &to) : keyarg_all(t, &from, &to);
+    if (rc == SQLITE_OK) rc = c->run(t, buf_slice(&from), buf_slice(&to));
+    if (t->conn->positioned == 0) conn_rest(t->conn); /* it would keep replaced files on disk */
+    buf_release(&from);
+    buf_release(&to);
+    return rc;
+}
+
+/* name=value, with or without blanks around both. */
+static int change_option(kv_table *t, const char *text, const char *sign, sqlite3_value *arg)
+{
+    const char *value = sign + 1;
+    size_t name_size, value_size;
+    char *name, *trimmed;
+    int rc = SQLITE_NOMEM;
+
+    if (sqlite3_value_type(arg) != SQLITE_NULL) {
+        return errmap_say(&t->base, SQLITE_ERROR, "fastkv: an option takes nothing in column arg");
     }
-    buf_append(from, t->prefix, SPACE_BYTES);
-    keycode_append(from, &v, t->schema.key_count == 1);
-    /* An escaped column ends in two bytes that a prefix must not have. */
-    if (t->schema.key_count > 1 && from->size >= 2) from->size -= 2;
-    buf_append(to, from->data, from->size);
-    keycode_successor(to, SPACE_BYTES);
-    return buf_status(from) || buf_status(to) ? SQLITE_NOMEM : SQLITE_OK;
+    while (*text == ' ') text++;
+    name_size = (size_t)(sign - text);
+    while (name_size && text[name_size - 1] == ' ') name_size--;
+    while (*value == ' ') value++;
+    value_size = strlen(value);
+    while (value_size && value[value_size - 1] == ' ') value_size--;
+    name = sqlite3_mprintf("%.*s", (int)name_size, text);
+    trimmed = sqlite3_mprintf("%.*s", (int)value_size, value);
+    if (name && trimmed) rc = setting_change(t, name, trimmed);
+    sqlite3_free(name);
+    sqlite3_free(trimmed);
+    return rc;
 }
 
 int command_run(kv_table *t, sqlite3_value *name, sqlite3_value *arg)
 {
     const char *text = (const char *)sqlite3_value_text(name);
-    int given = sqlite3_value_type(arg) != SQLITE_NULL;
-    const command *c = NULL;
-    kv_table_range all;
-    buf from = {0}, to = {0};
-    int rc = SQLITE_OK;
+    const char *sign;
 
     if (!text) return SQLITE_NOMEM;
+    if (t->owner->call && strcmp(text, CALL_COMMAND) == 0) {
+        return t->owner->call->run(t, t->owner->call);
+    }
+    sign = strchr(text, '=');
+    if (sign) return change_option(t, text, sign, arg);
     for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (sqlite3_stricmp(text, commands[i].name) == 0) c = &commands[i];
+        if (sqlite3_stricmp(text, commands[i].name) == 0) return run(t, &commands[i], arg);
     }
-    if (!c) return unknown(t, text);
-    if (given ? c->arg == ARG_NONE : c->arg == ARG_NEEDED) {
-        return errmap_say(&t->base, SQLITE_ERROR, "fastkv: command \"%s\" %s in column arg",
-                          c->name, given ? "takes nothing" : "needs a prefix");
-    }
-    if (given) {
-        rc = prefix_range(t, arg, &from, &to);
-    } else {
-        kv_table_bounds(t, &all);
-        buf_append(&from, all.from, sizeof all.from);
-        buf_append(&to, all.to, sizeof all.to);
-        if (buf_status(&from) || buf_status(&to)) rc = SQLITE_NOMEM;
-    }
-    if (rc == SQLITE_OK) rc = c->run(t, buf_slice(&from), buf_slice(&to));
-    buf_release(&from);
-    buf_release(&to);
-    return rc;
+    return unknown(t, text);
 }

@@ -207,7 +207,14 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
 {
     fkv_status st;
 
-    if (id == 0) return fkv_snapshot_new(c->store, out);
+    if (id == 0) {
+        st = fkv_snapshot_new(c->store, out);
+        if (st || !c->hosted || c->in_txn || fkv_host_id(c->store) == 0) return st;
+        id = host_id(c); /* the first of all commits with the host may have come in between */
+        if (id == 0) return st;
+        fkv_snapshot_release(*out);
+        *out = NULL;
+    }
     st = fkv_host_wait(c->txn, id, WRITER_WAIT_MS);
     if (st == FKV_OK) st = fkv_snapshot_as_of(c->store, id, out);
     return st == FKV_NOTFOUND ? FKV_CORRUPT : st;

@@ -16,6 +16,7 @@
 
 typedef struct kv_table kv_table;   /* table.h */
 typedef struct kv_cursor kv_cursor; /* cursor.c */
+typedef struct kv_call kv_call;     /* call.h */
 typedef struct conn conn;
 
 /* One per sqlite3*: the client data of the modules. */
@@ -23,6 +24,7 @@ typedef struct registry {
     sqlite3 *db;
     conn *conns;
     kv_table *tables;     /* all that are connected */
+    kv_call *call;        /* a function that runs as a write; NULL = none */
     sqlite3_stmt *listen; /* enrols temp.fastkv_reader */
     int listens;          /* which has been made */
 } registry;

@@ -24,6 +24,7 @@
 
 #include "base/alloc.h"
 #include "errmap.h"
+#include "expiry.h"
 #include "gather.h"
 #include "keyrange.h"
 #include "rowcode.h"
@@ -51,6 +52,7 @@ struct kv_cursor {
     fkv_cursor *walk;
     uint64_t walk_epoch; /* conn->epoch when walk was made */
     fkv_value got;
+    int64_t got_expires_ms;
     buf copy;    /* of a value that got could not keep */
     buf scratch; /* unescaped key text */
     buf prefix;  /* the distinct columns of the row before */
@@ -107,6 +109,7 @@ int cursor_open(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
     }
     c->conn = owner;
     c->eof = 1;
+    if (owner->positioned == 0) expiry_forget_reads((kv_table *)vtab);
     *out = &c->base;
     return SQLITE_OK;
 }
@@ -160,6 +163,7 @@ static fkv_status get_point(kv_cursor *c, fkv_slice key, int *found)
     if (st == FKV_NOTFOUND) return FKV_OK;
     if (st) return st;
     *found = 1;
+    c->got_expires_ms = c->got.expires_ms;
     if (!overlay) {
         stand(c, key, c->got.value, 0);
         return FKV_OK;
@@ -484,6 +488,9 @@ int cursor_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int ind
     if (index == schema_key_column(s) && c->key.size >= SPACE_BYTES) {
         sqlite3_result_blob64(context, c->key.data + SPACE_BYTES, c->key.size - SPACE_BYTES,
                               SQLITE_TRANSIENT);
+    } else if (index >= schema_ttl_column(s)) {
+        expiry_result(table_of(c), context, index,
+                      c->walking ? fkv_cursor_expires_ms(c->walk) : c->got_expires_ms);
     }
     return SQLITE_OK;
 }

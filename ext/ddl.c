@@ -21,6 +21,7 @@
 #include "errmap.h"
 #include "listener.h"
 #include "meta.h"
+#include "setting.h"
 
 SQLITE_EXTENSION_INIT3
 
@@ -196,6 +197,7 @@ int ddl_create(kv_table *t, char **error)
         rc = meta_create(t->owner->db, t->schema_name, t->schema.table, &m, &t->schema.options,
                          error);
     }
+    if (rc == SQLITE_OK) rc = setting_share(t, error);
     if (rc == SQLITE_OK && t->conn->hosted) {
         rc = host_make_table(t->owner->db, t->schema_name, error);
     }
@@ -242,6 +244,9 @@ int ddl_drop(kv_table *t)
         }
     }
     if (rc == SQLITE_OK) rc = meta_drop(t->owner->db, t->schema_name, t->schema.table, &error);
+    if (rc == SQLITE_OK && rows && t->schema.options.codec) { /* a ROLLBACK connects it anew */
+        fkv_ignore(fkv_set_codec(c->store, get_be32(t->prefix), 0, 0));
+    }
     if (rc) {
         if (rows) leave(t, began, mark);
         sqlite3_free(t->base.zErrMsg);
@@ -255,11 +260,18 @@ int ddl_rename(kv_table *t, const char *to)
     char *error = NULL;
     int rc;
 
+    if (schema_name_reserved(to)) {
+        return errmap_say(&t->base, SQLITE_ERROR,
+                          "fastkv: a table cannot have the name \"%s\": a hidden column has it",
+                          to);
+    }
     for (int i = 0; i < t->schema.column_count; i++) {
         if (sqlite3_stricmp(t->schema.columns[i].name, to) != 0) continue;
         return errmap_say(&t->base, SQLITE_ERROR,
                           "fastkv: a table cannot be named as its column \"%s\"", to);
     }
+    sqlite3_finalize(t->read_meta); /* it has the old name in it */
+    t->read_meta = NULL;
     rc = meta_rename(t->owner->db, t->schema_name, t->schema.table, to, &error);
     if (rc) {
         sqlite3_free(t->base.zErrMsg);

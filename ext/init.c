@@ -12,10 +12,13 @@
 #include "base/alloc.h"
 #include "listener.h"
 #include "module.h"
+#include "point.h"
+#include "pop.h"
 #include "stats.h"
 
 SQLITE_EXTENSION_INIT1
 
+#define CODECS 4
 #define SQLITE_OLDEST 3038000 /* sqlite3_vtab_in, sqlite3_vtab_rhs_value */
 
 #ifdef SQLITE_CORE
@@ -36,12 +39,19 @@ static void version(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 static void debug(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-    char *text = sqlite3_mprintf("fastkv %s, %s build, compiler %s, made for SQLite %s\n"
-                                 "running on SQLite %s, %s",
-                                 FKV_VERSION, BUILD_KIND, __VERSION__, SQLITE_VERSION,
-                                 sqlite3_libversion(), sqlite3_sourceid());
+    sqlite3_str *out = sqlite3_str_new(NULL);
+    char *text;
 
     (void)argc, (void)argv;
+    sqlite3_str_appendf(out,
+                        "fastkv %s, %s build, compiler %s, made for SQLite %s\n"
+                        "running on SQLite %s, %s\ncompression:",
+                        FKV_VERSION, BUILD_KIND, __VERSION__, SQLITE_VERSION, sqlite3_libversion(),
+                        sqlite3_sourceid());
+    for (int i = 0; i < CODECS; i++) {
+        if (fkv_codec_name(i)) sqlite3_str_appendf(out, " %s", fkv_codec_name(i));
+    }
+    text = sqlite3_str_finish(out);
     if (text) {
         sqlite3_result_text(context, text, -1, sqlite3_free);
     } else {
@@ -68,9 +78,22 @@ static int already_loaded(sqlite3 *db)
     return found;
 }
 
+static const tvf_def *const tables[] = {&stats_function, &levels_function, &pop_function};
+
+/* Those that read or write a table are not innocuous: a hostile schema could name one. */
+static const struct {
+    const char *name;
+    int arguments, flags;
+    void (*run)(sqlite3_context *context, int argc, sqlite3_value **argv);
+} functions[] = {{"fastkv_version", 0, SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC, version},
+                 {"fastkv_debug", 0, SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC, debug},
+                 {"fastkv_get", -1, 0, point_get},
+                 {"fastkv_incr", -1, 0, point_incr},
+                 {"fastkv_cas", -1, 0, point_cas},
+                 {"fastkv_stats_json", 1, 0, stats_json}};
+
 static int register_all(sqlite3 *db)
 {
-    const int flags = SQLITE_UTF8 | SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC;
     registry *r = alloc_zero(sizeof *r);
     int rc;
 
@@ -82,16 +105,13 @@ static int register_all(sqlite3 *db)
     if (rc == SQLITE_OK) {
         rc = sqlite3_create_module_v2(db, LISTENER_NAME, &listener_module, r, NULL);
     }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_create_module_v2(db, "fastkv_stats", &stats_module, r, NULL);
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof tables / sizeof tables[0]; i++) {
+        rc = tvf_register(r, tables[i]);
     }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_create_function_v2(db, "fastkv_version", 0, flags, NULL, version, NULL, NULL,
-                                        NULL);
-    }
-    if (rc == SQLITE_OK) {
-        rc =
-            sqlite3_create_function_v2(db, "fastkv_debug", 0, flags, NULL, debug, NULL, NULL, NULL);
+    for (size_t i = 0; rc == SQLITE_OK && i < sizeof functions / sizeof functions[0]; i++) {
+        rc = sqlite3_create_function_v2(db, functions[i].name, functions[i].arguments,
+                                        SQLITE_UTF8 | functions[i].flags, r, functions[i].run, NULL,
+                                        NULL, NULL);
     }
     return rc;
 }

@@ -51,6 +51,9 @@ SQLITE_EXTENSION_INIT3
 
 typedef struct builder {
     const kv_table *t;
+    const char *terms; /* what the arguments mean: plan.c */
+    sqlite3_value **argv;
+    int argc;
     key_ranges *columns; /* one finished set per constrained key column */
     int column_count;
     key_ranges *out;
@@ -269,30 +272,45 @@ static int widen(const kv_column *c, term_op op, sqlite3_value *value, int type,
 
 /* -- patterns --------------------------------------------------------------------------------- */
 
-/* Length of the well-formed UTF-8 sequence at p, 0 if it is none. */
-static size_t well_formed(const uint8_t *p, size_t size)
+/* Length of the UTF-8 character at p; 0 if it is ill-formed. LIKE and GLOB take all that follows a
+** first byte into the character, however much it is, and read U+FFFE and U+FFFF as U+FFFD, as they
+** do most of what is ill-formed: those are none here. */
+static size_t character(const uint8_t *p, size_t size)
 {
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
     size_t n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t c = p[0] & (0xffu >> (n + 1));
 
-    if (p[0] > 0xf4 || n > size) return 0;
-    for (size_t i = 1; i < n; i++)
+    if (p[0] < 0x80) return 1;
+    if (p[0] > 0xf4 || n == 0 || n > size) return 0;
+    for (size_t i = 1; i < n; i++) {
         if ((p[i] & 0xc0) != 0x80) return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if (n < size && (p[n] & 0xc0) == 0x80) return 0;
+    if (c < least[n] || (c & 0xfffff800) == 0xd800 || (c >= 0xfffd && c <= 0xffff)) return 0;
     return n;
 }
 
-/* Bytes of the pattern up to the first wildcard. LIKE and GLOB take any ill-formed sequence of
-** either side for U+FFFD: such a place ends the prefix as well. */
-static size_t literal_prefix(fkv_slice pattern, term_op op)
+static size_t before_wildcard(fkv_slice pattern, term_op op)
 {
     const char *stops = op == TERM_LIKE ? "%_" : "*?[";
     size_t n = 0;
 
-    while (n < pattern.size && pattern.data[n] && !strchr(stops, pattern.data[n])) {
-        const uint8_t *p = pattern.data + n;
-        size_t more = well_formed(p, pattern.size - n);
-        if (more == 0 || (more == 3 && p[0] == 0xef && p[1] == 0xbf && p[2] == 0xbd)) break;
+    while (n < pattern.size && pattern.data[n] && !strchr(stops, pattern.data[n])) n++;
+    return n;
+}
+
+/* Bytes of the pattern up to the first wildcard, or to what also matches other bytes. (A text in
+** which a character is spelled in some ill-formed way, 0xe0 0x83 0xa9 for U+00E9, is not found by
+** its prefix. Nor does SQLite find it in an index.) */
+static size_t literal_prefix(fkv_slice pattern, term_op op)
+{
+    size_t n = 0, more;
+
+    pattern.size = before_wildcard(pattern, op);
+    while (n < pattern.size && (more = character(pattern.data + n, pattern.size - n)) > 0)
         n += more;
-    }
     return n;
 }
 
@@ -344,6 +362,44 @@ static int add_pattern(const kv_table *t, const kv_column *c, term_op op, sqlite
     return rc;
 }
 
+/* Is this what SQLite has made of the pattern: >= the beginning of it, or < that with the last byte
+** one higher? */
+static int is_bound_of(term_op op, fkv_slice bound, fkv_slice pattern)
+{
+    size_t last = bound.size - 1;
+
+    if (bound.size == 0 || bound.size > pattern.size) return 0;
+    if (memcmp(bound.data, pattern.data, last) != 0) return 0;
+    return bound.data[last] == pattern.data[last] + (op == TERM_LT);
+}
+
+static fkv_slice text_of(sqlite3_value *value)
+{
+    const uint8_t *text = sqlite3_value_text(value);
+
+    return fkv_slice_of(text, text ? (size_t)sqlite3_value_bytes(value) : 0);
+}
+
+/* Has SQLite made this term of a pattern on the same column? (In UTF-16 the bound need not come
+** as it was made. There such a term is worth nothing.) */
+static int is_of_pattern(const builder *b, const plan_term *term, sqlite3_value *value)
+{
+    const char *terms = b->terms;
+    plan_term other;
+
+    if (!term->beside_pattern || sqlite3_value_type(value) != SQLITE_TEXT) return 0;
+    if (!b->t->utf8) return 1;
+    for (int i = 0; i < b->argc && plan_next_term(&terms, &other); i++) {
+        fkv_slice pattern;
+        if (other.op != TERM_GLOB && other.op != TERM_LIKE) continue;
+        if (sqlite3_value_type(b->argv[i]) != SQLITE_TEXT) continue;
+        pattern = text_of(b->argv[i]);
+        pattern.size = before_wildcard(pattern, other.op);
+        if (is_bound_of(term->op, text_of(value), pattern)) return 1;
+    }
+    return 0;
+}
+
 /* -- terms, columns, ranges -------------------------------------------------------------------- */
 
 static int add_value(builder *b, const plan_term *term, sqlite3_value *value, key_ranges *out)
@@ -384,6 +440,7 @@ static int apply_term(builder *b, const plan_term *term, sqlite3_value *value)
     key_ranges spans = {0};
     int rc;
 
+    if (is_of_pattern(b, term, value)) return SQLITE_OK;
     if (term->op == TERM_GLOB || term->op == TERM_LIKE) {
         rc = add_pattern(b->t, &s->columns[s->keys[term->key_index]], term->op, value, &spans);
     } else if (term->op == TERM_IN) {
@@ -436,7 +493,7 @@ static int emit(builder *b, int position, buf *prefix)
 int keyrange_build(const kv_table *t, const char *terms, int argc, sqlite3_value **argv,
                    key_ranges *out)
 {
-    builder b = {.t = t, .out = out};
+    builder b = {.t = t, .terms = terms, .argv = argv, .argc = argc, .out = out};
     buf prefix = {0};
     plan_term term;
     kv_table_range all;

@@ -82,13 +82,18 @@ int meta_create(sqlite3 *db, const char *schema, const char *table, const table_
                  error);
     }
     for (int i = 0; rc == SQLITE_OK && i < OPTION_COUNT; i++) {
-        if (!o->given[i]) continue;
-        rc = run(db,
-                 sqlite3_mprintf("INSERT INTO \"%w\".\"%w_meta\" VALUES(%Q, %Q)", schema, table,
-                                 option_names[i], o->given[i]),
-                 error);
+        if (o->given[i]) rc = meta_set_option(db, schema, table, (option_id)i, o->given[i], error);
     }
     return rc;
+}
+
+int meta_set_option(sqlite3 *db, const char *schema, const char *table, option_id id,
+                    const char *value, char **error)
+{
+    return run(db,
+               sqlite3_mprintf("REPLACE INTO \"%w\".\"%w_meta\" VALUES(%Q, %Q)", schema, table,
+                               option_names[id], value),
+               error);
 }
 
 /* One row; *seen has a bit for each of the three rows that must be there. */
@@ -118,26 +123,35 @@ static int read_row(sqlite3_stmt *s, table_meta *out, kv_options *o, unsigned *s
     return options_set(o, k, v, error);
 }
 
-int meta_read(sqlite3 *db, const char *schema, const char *table, table_meta *out, kv_options *o,
-              char **error)
+static int prepare_read(sqlite3 *db, const char *schema, const char *table, sqlite3_stmt **kept)
 {
-    sqlite3_stmt *s = NULL;
-    unsigned seen = 0;
-    int rc;
-    char *sql = sqlite3_mprintf("SELECT k, v FROM \"%w\".\"%w_meta\"", schema, table);
+    char *sql = *kept ? NULL
+                      : sqlite3_mprintf("SELECT k, v FROM \"%w\".\"%w_meta\"", schema, table);
+    int rc = SQLITE_OK;
 
-    memset(out, 0, sizeof *out);
-    if (!sql) return SQLITE_NOMEM;
-    rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-    while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
-        rc = read_row(s, out, o, &seen, error);
-    }
-    if (rc == SQLITE_OK) {
-        rc = sqlite3_finalize(s);
-    } else {
-        (void)sqlite3_finalize(s);
+    if (!*kept) {
+        rc = sql ? sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, kept, NULL)
+                 : SQLITE_NOMEM;
     }
     sqlite3_free(sql);
+    return rc;
+}
+
+int meta_read(sqlite3 *db, const char *schema, const char *table, sqlite3_stmt **kept,
+              table_meta *out, kv_options *o, char **error)
+{
+    unsigned seen = 0;
+    int rc = prepare_read(db, schema, table, kept);
+
+    memset(out, 0, sizeof *out);
+    while (rc == SQLITE_OK && sqlite3_step(*kept) == SQLITE_ROW) {
+        rc = read_row(*kept, out, o, &seen, error);
+    }
+    if (rc == SQLITE_OK) {
+        rc = sqlite3_reset(*kept);
+    } else {
+        (void)sqlite3_reset(*kept);
+    }
     if (rc == SQLITE_OK && seen != 7) {
         rc = SQLITE_CORRUPT_VTAB;
         *error = sqlite3_mprintf("fastkv: the shadow table \"%s_meta\" is damaged", table);
@@ -179,24 +193,50 @@ static int names_store(sqlite3 *db, const char *schema, const char *shadow, cons
     return found;
 }
 
+/* A walk over the names of what may be shadow tables. */
+static int list_shadows(sqlite3 *db, const char *schema, sqlite3_stmt **out)
+{
+    char *sql = sqlite3_mprintf("SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND "
+                                "name LIKE '%%\\_meta' ESCAPE '\\' AND rootpage > 0",
+                                schema);
+    int rc = sql ? sqlite3_prepare_v2(db, sql, -1, out, NULL) : SQLITE_NOMEM;
+
+    sqlite3_free(sql);
+    return rc;
+}
+
 int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *out)
 {
     sqlite3_stmt *s = NULL;
     char text[33];
-    int rc;
-    char *sql = sqlite3_mprintf("SELECT name FROM \"%w\".sqlite_schema WHERE type = 'table' AND "
-                                "name LIKE '%%\\_meta' ESCAPE '\\' AND rootpage > 0",
-                                schema);
+    int rc = list_shadows(db, schema, &s);
 
     *out = 0;
-    if (!sql) return SQLITE_NOMEM;
     if (uuid) meta_uuid_text(uuid, text);
-    rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
     while (rc == SQLITE_OK && !*out && sqlite3_step(s) == SQLITE_ROW) {
         const char *shadow = (const char *)sqlite3_column_text(s, 0);
         *out = shadow && names_store(db, schema, shadow, uuid ? text : NULL);
     }
     (void)sqlite3_finalize(s);
-    sqlite3_free(sql);
+    return rc;
+}
+
+int meta_set_shared(sqlite3 *db, const char *schema, const uint8_t uuid[16], option_id id,
+                    const char *value, char **error)
+{
+    sqlite3_stmt *s = NULL;
+    char text[33];
+    int rc = list_shadows(db, schema, &s);
+
+    meta_uuid_text(uuid, text);
+    while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
+        const char *shadow = (const char *)sqlite3_column_text(s, 0);
+        char *table;
+        if (!shadow || !names_store(db, schema, shadow, text)) continue;
+        table = sqlite3_mprintf("%.*s", (int)strlen(shadow) - 5, shadow); /* less _meta */
+        rc = table ? meta_set_option(db, schema, table, id, value, error) : SQLITE_NOMEM;
+        sqlite3_free(table);
+    }
+    (void)sqlite3_finalize(s);
     return rc;
 }

@@ -10,11 +10,17 @@ typedef struct table_meta {
     uint32_t space;   /* the table in it */
 } table_meta;
 
-/* Each returns a result code; on failure *error may be set (sqlite3_malloc'ed). */
+/* Each returns a result code; on failure *error may be set (sqlite3_malloc'ed). *kept, NULL at
+** first, is the statement for reading, which the caller finalizes in the end. */
 int meta_create(sqlite3 *db, const char *schema, const char *table, const table_meta *m,
                 const kv_options *o, char **error);
-int meta_read(sqlite3 *db, const char *schema, const char *table, table_meta *out, kv_options *o,
-              char **error);
+int meta_read(sqlite3 *db, const char *schema, const char *table, sqlite3_stmt **kept,
+              table_meta *out, kv_options *o, char **error);
+/* Keep an option. For one that is shared: with every table whose store has this uuid. */
+int meta_set_option(sqlite3 *db, const char *schema, const char *table, option_id id,
+                    const char *value, char **error);
+int meta_set_shared(sqlite3 *db, const char *schema, const uint8_t uuid[16], option_id id,
+                    const char *value, char **error);
 int meta_drop(sqlite3 *db, const char *schema, const char *table, char **error);
 int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *to, char **error);
 

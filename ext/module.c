@@ -13,6 +13,7 @@
 #include "errmap.h"
 #include "listener.h"
 #include "plan.h"
+#include "setting.h"
 #include "update.h"
 
 SQLITE_EXTENSION_INIT3
@@ -92,6 +93,7 @@ static int begin(sqlite3_vtab *vtab)
 
     if (rc) return rc;
     st = conn_begin(t->conn);
+    if (st == FKV_OK) setting_begin(t);
     if (st == FKV_BUSY && t->conn->behind) {
         return errmap_say(vtab, SQLITE_BUSY_SNAPSHOT,
                           "fastkv: another connection has written since this transaction read");
@@ -113,12 +115,14 @@ static int sync_txn(sqlite3_vtab *vtab)
 
 static int commit(sqlite3_vtab *vtab)
 {
+    setting_commit(table_of(vtab));
     conn_commit(table_of(vtab)->conn);
     return SQLITE_OK;
 }
 
 static int rollback(sqlite3_vtab *vtab)
 {
+    setting_rollback(table_of(vtab), 1);
     conn_rollback(table_of(vtab)->conn);
     return SQLITE_OK;
 }
@@ -136,6 +140,7 @@ static int release(sqlite3_vtab *vtab, int n)
 
 static int rollback_to(sqlite3_vtab *vtab, int n)
 {
+    setting_rollback(table_of(vtab), 0);
     conn_rollback_to(table_of(vtab)->conn, n);
     return SQLITE_OK;
 }

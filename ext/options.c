@@ -6,11 +6,12 @@
 
 SQLITE_EXTENSION_INIT3
 
-const char *const option_names[OPTION_COUNT] = {"durability", "memory",     "compression",
-                                                "block_size", "bloom_bits", "path"};
+const char *const option_names[OPTION_COUNT] = {"durability", "memory", "compression", "block_size",
+                                                "bloom_bits", "path",   "ttl"};
 
-static const char known[] = "durability, memory, compression, block_size, bloom_bits, and path in "
-                            "TEMP tables";
+static const char known[] =
+    "durability, memory, compression, ttl, block_size, bloom_bits, and path "
+    "in TEMP tables";
 
 /* A word from a list: its index, or -1. */
 static int word_index(const char *value, const char *const *words, int count)
@@ -44,11 +45,48 @@ static int64_t parse_size(const char *p)
     return -1;
 }
 
+/* A codec and its level, as in zlib:6. */
+static const char *set_compression(kv_options *o, const char *value)
+{
+    static const struct {
+        const char *name;
+        int levels; /* 1 .. this; 0 = it has none */
+    } codecs[] = {{"none", 0}, {"zlib", 9}, {"lz4", 0}, {"zstd", 19}};
+    const char *colon = strchr(value, ':');
+    size_t size = colon ? (size_t)(colon - value) : strlen(value);
+    int64_t level = colon ? parse_size(colon + 1) : 0;
+
+    for (int i = 0; i < 4; i++) {
+        if (strlen(codecs[i].name) != size || sqlite3_strnicmp(value, codecs[i].name, (int)size))
+            continue;
+        if (colon && (level < 1 || level > codecs[i].levels)) break;
+        o->codec = 1 + i;
+        o->codec_level = (int)level;
+        return NULL;
+    }
+    return "none, lz4, zlib or zlib:1 to zlib:9, zstd or zstd:1 to zstd:19";
+}
+
+/* Seconds with at most three decimals, as milliseconds; -1 = not such a number. */
+static int64_t parse_seconds(const char *p)
+{
+    int64_t ms = 0;
+    int digits = 0, scale = 1000;
+
+    for (; *p >= '0' && *p <= '9'; p++, digits++) {
+        if (ms > ((int64_t)1 << 40)) return -1;
+        ms = ms * 10 + (*p - '0');
+    }
+    ms *= 1000;
+    if (*p == '.') p++;
+    for (; *p >= '0' && *p <= '9' && scale > 1; p++, digits++) ms += (*p - '0') * (scale /= 10);
+    return digits && !*p ? ms : -1;
+}
+
 /* Set the field. Returns what would be right, or NULL when the value was. */
 static const char *set_field(kv_options *o, option_id id, const char *value)
 {
     static const char *const levels[] = {"auto", "sync", "background", "none"};
-    static const char *const codecs[] = {"none", "zlib", "lz4", "zstd"};
     int64_t n = parse_size(value);
     int word;
 
@@ -63,10 +101,7 @@ static const char *set_field(kv_options *o, option_id id, const char *value)
         o->store.memory_bytes = (size_t)n;
         return NULL;
     case OPTION_COMPRESSION:
-        word = word_index(value, codecs, 4);
-        if (word < 0) return "none, zlib, lz4 or zstd";
-        o->store.codec = 1 + word;
-        return NULL;
+        return set_compression(o, value);
     case OPTION_BLOCK_SIZE:
         if (n < 256 || n > (1 << 20)) return "a size between 256 and 1048576";
         o->store.block_bytes = (uint32_t)n;
@@ -75,15 +110,30 @@ static const char *set_field(kv_options *o, option_id id, const char *value)
         if (n < 0 || n > 32) return "a number between 0 and 32";
         o->store.bloom_bits = (uint32_t)n + 1;
         return NULL;
+    case OPTION_TTL:
+        n = sqlite3_stricmp(value, "none") == 0 ? 0 : parse_seconds(value);
+        if (n < 0 || (n == 0 && *value != 'n' && *value != 'N')) return "seconds above 0, or none";
+        o->ttl_ms = n;
+        return NULL;
     case OPTION_PATH:
     default:
         return *value ? NULL : "a directory";
     }
 }
 
+int option_find(const char *name)
+{
+    return word_index(name, option_names, OPTION_COUNT);
+}
+
+int option_is_shared(option_id id)
+{
+    return id == OPTION_MEMORY || id == OPTION_BLOCK_SIZE || id == OPTION_BLOOM_BITS;
+}
+
 int options_set(kv_options *o, const char *name, const char *value, char **error)
 {
-    int id = word_index(name, option_names, OPTION_COUNT);
+    int id = option_find(name);
     const char *right;
 
     if (id < 0) {

@@ -19,17 +19,26 @@ typedef enum option_id {
     OPTION_BLOCK_SIZE,
     OPTION_BLOOM_BITS,
     OPTION_PATH,
+    OPTION_TTL,
     OPTION_COUNT
 } option_id;
 
 /* All zero = nothing given. */
 typedef struct kv_options {
     kv_durability durability;
-    fkv_options store;         /* memory, compression, block_size, bloom_bits */
+    int codec, codec_level;    /* as in fkv_options */
+    int64_t ttl_ms;            /* of rows that name neither ttl nor expires_at; 0 = they stay */
+    fkv_options store;         /* memory, block_size, bloom_bits */
     char *given[OPTION_COUNT]; /* the value's text, sqlite3_malloc'ed; NULL = not given */
 } kv_options;
 
 extern const char *const option_names[OPTION_COUNT];
+
+/* The option of this name (any case), or -1. */
+int option_find(const char *name);
+
+/* Does it concern the store as a whole, and so all tables in it? */
+int option_is_shared(option_id id);
 
 /* Set one option from its text. SQLITE_OK; SQLITE_ERROR with *error (sqlite3_malloc'ed);
 ** SQLITE_NOMEM. */

@@ -6,7 +6,7 @@
 ** key ranges (keyrange.c). The language of idxStr, one term for each argument in argv:
 **
 **   terms := [term (' ' term)*]
-**   term  := op number ['~']        number: position of the column in the primary key
+**   term  := op number ['p'] ['~']  number: position of the column in the primary key
 **   op    := '=' | 'in' | '>' | '>=' | '<' | '<=' | 'glob' | 'like' | 'offset'
 **
 ** Example: WHERE sensor = ? AND at >= ? is "=0~ >=1". idxNum holds the PLAN_ bits.
@@ -27,6 +27,12 @@
 ** Collation. A term with another collation than BINARY arrives as usable and is not ours. LIKE's
 ** own range terms arrive with NOCASE; the LIKE term itself is used instead, with omit = 0 (so is
 ** GLOB).
+**
+** Of GLOB 'a*', and of LIKE where it minds case, SQLite makes two more terms: >= 'a' and < 'b'.
+** They do not mean BLOBs, which most builds of SQLite let match (it seeks a native index twice
+** then), nor U+FFFD, for which LIKE and GLOB take what is ill-formed; and a virtual table is not
+** told what they are. So >= and < beside a pattern are marked 'p', and xFilter leaves them out if
+** they are the pattern's. (SQLite checks those that somebody wrote.)
 **
 ** Order. Rows come in key order, so ORDER BY is consumed when its columns are the key columns in
 ** order, all up or all down, leaving out those that an equality fixes. An approximate equality
@@ -71,6 +77,7 @@ typedef struct planner {
     int bound_columns; /* leading key columns with an equality */
     int range_terms;
     int pattern_terms;
+    int beside_pattern; /* the next term is */
 } planner;
 
 int plan_next_term(const char **text, plan_term *out)
@@ -85,6 +92,8 @@ int plan_next_term(const char **text, plan_term *out)
     }
     out->key_index = 0;
     for (p += n; *p >= '0' && *p <= '9'; p++) out->key_index = out->key_index * 10 + (*p - '0');
+    out->beside_pattern = *p == 'p';
+    if (*p == 'p') p++;
     out->approximate = *p == '~';
     if (*p == '~') p++;
     if (*p == ' ') p++;
@@ -117,7 +126,7 @@ static int is_exact(planner *p, int i, term_op op, int position)
 {
     const kv_column *c = &p->t->schema.columns[p->t->schema.keys[position]];
 
-    if (op == TERM_GLOB || op == TERM_LIKE) return 0;
+    if (op == TERM_GLOB || op == TERM_LIKE || p->beside_pattern) return 0;
     if (op != TERM_EQ && op != TERM_IN && !p->t->utf8) return 0;
     if (c->affinity >= AFFINITY_NUMERIC) return 1;
     return op != TERM_IN && is_literal(p->info, i);
@@ -133,8 +142,8 @@ static void take(planner *p, int i, term_op op, int position)
     if (!exact && op == TERM_EQ && position < 64) p->loose |= (uint64_t)1 << position;
     p->info->aConstraintUsage[i].argvIndex = p->args;
     p->info->aConstraintUsage[i].omit = !p->approximate && p->args <= OMIT_MAX;
-    sqlite3_str_appendf(p->text, "%s%s%d%s", p->args > 1 ? " " : "", op_names[op], position,
-                        exact ? "" : "~");
+    sqlite3_str_appendf(p->text, "%s%s%d%s%s", p->args > 1 ? " " : "", op_names[op], position,
+                        p->beside_pattern ? "p" : "", exact ? "" : "~");
 }
 
 /* Which of our terms a constraint on this column would be; -1 = none. */
@@ -190,12 +199,25 @@ static int take_equality(planner *p, int position)
     return 1;
 }
 
+static int has_pattern(planner *p, int table_column)
+{
+    for (int i = 0; i < p->info->nConstraint; i++) {
+        int op = term_of(p, i, table_column);
+        if (op == TERM_GLOB || op == TERM_LIKE) return 1;
+    }
+    return 0;
+}
+
 static void take_ranges(planner *p, int position)
 {
+    int pattern = has_pattern(p, p->t->schema.keys[position]);
+
     for (int i = 0; i < p->info->nConstraint; i++) {
         int op = term_of(p, i, p->t->schema.keys[position]);
         if (op < 0 || op == TERM_EQ || op == TERM_IN) continue;
+        p->beside_pattern = pattern && (op == TERM_GE || op == TERM_LT);
         take(p, i, (term_op)op, position);
+        p->beside_pattern = 0;
         if (op == TERM_GLOB || op == TERM_LIKE) {
             p->pattern_terms++;
         } else {

@@ -31,6 +31,7 @@ typedef struct plan_term {
     term_op op;
     int key_index; /* which column of the key */
     int approximate;
+    int beside_pattern; /* >= or <, and may be what SQLite has made of a pattern */
 } plan_term;
 
 /* Read the next term; 0 at the end. */

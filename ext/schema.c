@@ -87,15 +87,15 @@ static int take_name(parser *ps, char **out)
     return SQLITE_OK;
 }
 
-int schema_name_reserved(const char *table, const char *name)
+int schema_name_reserved(const char *name)
 {
-    static const char *const reserved[] = {SCHEMA_KEY_COLUMN, SCHEMA_ARG_COLUMN, "ttl",
-                                           "expires_at", NULL};
+    static const char *const reserved[] = {SCHEMA_KEY_COLUMN, SCHEMA_ARG_COLUMN, SCHEMA_TTL_COLUMN,
+                                           SCHEMA_EXPIRES_COLUMN, NULL};
 
     for (int i = 0; reserved[i]; i++) {
         if (sqlite3_stricmp(name, reserved[i]) == 0) return 1;
     }
-    return sqlite3_stricmp(name, table) == 0;
+    return 0;
 }
 
 static int find_column(const kv_schema *s, const char *name)
@@ -130,7 +130,7 @@ static int add_column(parser *ps, char *name, kv_column **out)
     }
     s->column_count++;
     *out = c;
-    if (schema_name_reserved(s->table, name)) {
+    if (schema_name_reserved(name) || sqlite3_stricmp(name, s->table) == 0) {
         return fail(ps, "column \"%s\" cannot have that name: a hidden column has it", name);
     }
     return c->type ? SQLITE_OK : SQLITE_NOMEM;
@@ -361,8 +361,10 @@ static int parse_option(parser *ps, const token *t)
     if (!value) goto done;
     advance(ps);
     if (ps->t.kind != TOKEN_END) { /* several tokens: -1, zlib:9, 1 KB */
+        size_t size = strlen(start);
+        while (size && strchr(" \t\r\n", start[size - 1])) size--;
         sqlite3_free(value);
-        value = sqlite3_mprintf("%s", start);
+        value = sqlite3_mprintf("%.*s", (int)size, start);
         if (!value) goto done;
     }
     rc = options_set(&ps->s->options, name, value, ps->error);
@@ -425,6 +427,9 @@ int schema_parse(kv_schema *out, const char *table, int count, const char *const
     *error = NULL;
     out->table = sqlite3_mprintf("%s", table);
     if (!out->table) return SQLITE_NOMEM;
+    if (schema_name_reserved(table)) {
+        return fail(&ps, "a table cannot have the name \"%s\": a hidden column has it", table);
+    }
     for (int i = 0; rc == SQLITE_OK && i < count; i++) {
         rc = parse_piece(&ps, args[i]); /* SQLite leaves empty pieces out */
     }
@@ -470,8 +475,10 @@ char *schema_declaration(const kv_schema *s)
     if (composite) {
         sqlite3_str_appendf(sql, ", \"%s\" BLOB HIDDEN NOT NULL PRIMARY KEY", SCHEMA_KEY_COLUMN);
     }
-    sqlite3_str_appendf(sql, ", \"%w\" HIDDEN, \"%s\" HIDDEN) WITHOUT ROWID", s->table,
-                        SCHEMA_ARG_COLUMN);
+    sqlite3_str_appendf(sql,
+                        ", \"%w\" HIDDEN, \"%s\" HIDDEN, \"%s\" REAL HIDDEN, \"%s\" REAL HIDDEN) "
+                        "WITHOUT ROWID",
+                        s->table, SCHEMA_ARG_COLUMN, SCHEMA_TTL_COLUMN, SCHEMA_EXPIRES_COLUMN);
     return sqlite3_str_finish(sql);
 }
 

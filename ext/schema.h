@@ -25,12 +25,15 @@ typedef struct kv_schema {
     kv_options options;
 } kv_schema;
 
-/* Names that belong to hidden columns, this version's or a later one's. */
+/* Names that belong to hidden columns. */
 #define SCHEMA_KEY_COLUMN "fastkv_key"
 #define SCHEMA_ARG_COLUMN "arg"
+#define SCHEMA_TTL_COLUMN "ttl"
+#define SCHEMA_EXPIRES_COLUMN "expires_at"
 
 /* Hidden columns follow the declared ones: the whole key (composite keys only), the command column
-** named as the table, and the command's argument. -1 = there is none. */
+** named as the table, the command's argument, and when the row expires, in two forms (expiry.h).
+** -1 = there is none. */
 static inline int schema_key_column(const kv_schema *s)
 {
     return s->key_count > 1 ? s->column_count : -1;
@@ -44,6 +47,16 @@ static inline int schema_command_column(const kv_schema *s)
 static inline int schema_arg_column(const kv_schema *s)
 {
     return schema_command_column(s) + 1;
+}
+
+static inline int schema_ttl_column(const kv_schema *s)
+{
+    return schema_command_column(s) + 2;
+}
+
+static inline int schema_expires_column(const kv_schema *s)
+{
+    return schema_command_column(s) + 3;
 }
 
 /* Read the arguments of CREATE VIRTUAL TABLE table USING fastkv(args…). SQLITE_OK, or SQLITE_ERROR
@@ -60,7 +73,7 @@ char *schema_declaration(const kv_schema *s);
 /* The declared columns and the key as text, for comparing. sqlite3_malloc'ed; NULL = no memory. */
 char *schema_signature(const kv_schema *s);
 
-/* Would this column name collide with a hidden column of this table? */
-int schema_name_reserved(const char *table, const char *name);
+/* Is this the name of a hidden column, so that neither a table nor a column of it can have it? */
+int schema_name_reserved(const char *name);
 
 #endif

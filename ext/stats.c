@@ -1,140 +1,87 @@
 #include "stats.h"
 
-#include <string.h>
-
-#include "base/alloc.h"
-#include "errmap.h"
-#include "table.h"
+#include "lookup.h"
 
 SQLITE_EXTENSION_INIT3
 
-enum { COLUMN_NAME, COLUMN_VALUE, COLUMN_TABLE };
+/* Everything there is to tell. */
+typedef struct numbers {
+    fkv_stats store;
+    uint64_t rows, bytes; /* of the table, roughly */
+} numbers;
 
-typedef struct stats_table {
-    sqlite3_vtab base;
-    registry *owner;
-} stats_table;
-
-typedef struct stat_row {
-    char name[32];
-    uint64_t value;
-} stat_row;
-
-#define SINGLE_STATS 22
-#define ROWS_MAX (SINGLE_STATS + 3 * FKV_LEVELS)
-
-typedef struct stats_cursor {
-    sqlite3_vtab_cursor base;
-    stat_row rows[ROWS_MAX];
-    int count, at;
-} stats_cursor;
-
-static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sqlite3_vtab **out,
-                   char **error)
+static int read_numbers(registry *owner, sqlite3_value *name, numbers *out, char **error)
 {
-    stats_table *t = alloc_zero(sizeof *t);
-    int rc;
+    kv_table *t;
+    kv_table_range all;
+    int rc = lookup_table(owner, name, &t, error);
 
-    (void)argc, (void)argv, (void)error;
-    if (!t) return SQLITE_NOMEM;
-    t->owner = aux;
-    rc = sqlite3_declare_vtab(db, "CREATE TABLE x(name TEXT, value INTEGER, \"table\" HIDDEN)");
-    if (rc) {
-        alloc_free(t);
-        return rc;
+    if (rc) return rc;
+    fkv_stats_read(t->conn->store, &out->store);
+    kv_table_bounds(t, &all);
+    fkv_estimate(t->conn->store, fkv_slice_of(all.from, sizeof all.from),
+                 fkv_slice_of(all.to, sizeof all.to), &out->rows, &out->bytes);
+    return SQLITE_OK;
+}
+
+/* -- what follows from them -------------------------------------------------------------------- */
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b ? (double)a / (double)b : 0;
+}
+
+static uint64_t tables_bytes(const fkv_stats *s)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < FKV_LEVELS; i++) n += s->level_bytes[i];
+    return n;
+}
+
+/* Bytes written for each byte put. */
+static double write_amplification(const fkv_stats *s)
+{
+    return ratio(s->bytes_logged + s->bytes_flushed + s->bytes_compacted, s->bytes_put);
+}
+
+/* Sources that a range query merges. */
+static uint64_t read_amplification(const fkv_stats *s)
+{
+    uint64_t n = 1 + s->immutable_memtables + s->level_files[0];
+
+    for (int i = 1; i < FKV_LEVELS; i++) n += s->level_files[i] > 0;
+    return n;
+}
+
+/* All tables beside the largest level: the rest may hold older versions of the same rows. */
+static double space_amplification(const fkv_stats *s)
+{
+    uint64_t largest = 0;
+
+    for (int i = 0; i < FKV_LEVELS; i++) {
+        if (s->level_bytes[i] > largest) largest = s->level_bytes[i];
     }
-    *out = &t->base;
-    return SQLITE_OK;
+    return ratio(tables_bytes(s), largest);
 }
 
-static int disconnect(sqlite3_vtab *vtab)
+/* -- named ------------------------------------------------------------------------------------- */
+
+typedef struct stat_sink { /* where named numbers go */
+    void (*integer)(void *arg, const char *name, uint64_t value);
+    void (*real)(void *arg, const char *name, double value);
+    void *arg;
+} stat_sink;
+
+static void tell(const numbers *n, const stat_sink *out)
 {
-    alloc_free(vtab);
-    return SQLITE_OK;
-}
-
-static int best_index(sqlite3_vtab *vtab, sqlite3_index_info *info)
-{
-    (void)vtab;
-    info->estimatedCost = 100;
-    info->estimatedRows = ROWS_MAX;
-    for (int i = 0; i < info->nConstraint; i++) {
-        const struct sqlite3_index_constraint *c = &info->aConstraint[i];
-        if (c->iColumn != COLUMN_TABLE || c->op != SQLITE_INDEX_CONSTRAINT_EQ) continue;
-        if (!c->usable) return SQLITE_CONSTRAINT;
-        info->aConstraintUsage[i].argvIndex = 1;
-        info->aConstraintUsage[i].omit = 1;
-        info->idxNum = 1;
-        return SQLITE_OK;
-    }
-    return SQLITE_OK;
-}
-
-static int open_cursor(sqlite3_vtab *vtab, sqlite3_vtab_cursor **out)
-{
-    stats_cursor *c = alloc_zero(sizeof *c);
-
-    (void)vtab;
-    if (!c) return SQLITE_NOMEM;
-    *out = &c->base;
-    return SQLITE_OK;
-}
-
-static int close_cursor(sqlite3_vtab_cursor *cursor)
-{
-    alloc_free(cursor);
-    return SQLITE_OK;
-}
-
-/* "kv" or "main.kv" among the connected tables. */
-static kv_table *find(registry *owner, const char *name)
-{
-    for (kv_table *t = owner->tables; t; t = t->next) {
-        size_t n = strlen(t->schema_name);
-        if (sqlite3_stricmp(t->schema.table, name) == 0) return t;
-        if (sqlite3_strnicmp(t->schema_name, name, (int)n) == 0 && name[n] == '.' &&
-            sqlite3_stricmp(t->schema.table, name + n + 1) == 0) {
-            return t;
-        }
-    }
-    return NULL;
-}
-
-/* A table nobody has named yet in this connection is not connected: preparing a query does it. */
-static kv_table *find_or_connect(registry *owner, const char *name)
-{
-    kv_table *t = find(owner, name);
-    const char *dot = strchr(name, '.');
-    sqlite3_stmt *s = NULL;
-    char *sql;
-
-    if (t) return t;
-    sql = dot ? sqlite3_mprintf("SELECT 1 FROM \"%.*w\".\"%w\"", (int)(dot - name), name, dot + 1)
-              : sqlite3_mprintf("SELECT 1 FROM \"%w\"", name);
-    if (sql) (void)sqlite3_prepare_v2(owner->db, sql, -1, &s, NULL);
-    (void)sqlite3_finalize(s);
-    sqlite3_free(sql);
-    return find(owner, name);
-}
-
-static void add(stats_cursor *c, const char *name, int level, uint64_t value)
-{
-    stat_row *r = &c->rows[c->count++];
-
-    if (level < 0) {
-        (void)sqlite3_snprintf(sizeof r->name, r->name, "%s", name);
-    } else {
-        (void)sqlite3_snprintf(sizeof r->name, r->name, "level%d_%s", level, name);
-    }
-    r->value = value;
-}
-
-static void fill(stats_cursor *c, const fkv_stats *s)
-{
+    const fkv_stats *s = &n->store;
     const struct {
         const char *name;
         uint64_t value;
-    } single[] = {{"memtable_bytes", s->memtable_bytes},
+    } single[] = {{"table_rows", n->rows},
+                  {"table_bytes", n->bytes},
+                  {"memtable_bytes", s->memtable_bytes},
                   {"memtable_entries", s->memtable_entries},
                   {"immutable_memtables", s->immutable_memtables},
                   {"immutable_entries", s->immutable_entries},
@@ -155,89 +102,147 @@ static void fill(stats_cursor *c, const fkv_stats *s)
                   {"gets", s->gets},
                   {"seeks", s->seeks},
                   {"rows_read", s->rows_read},
-                  {"entries_skipped", s->entries_skipped}};
-    _Static_assert(sizeof single / sizeof single[0] == SINGLE_STATS, "rows are counted");
+                  {"entries_skipped", s->entries_skipped},
+                  {"disk_bytes", tables_bytes(s) + s->log_bytes},
+                  {"read_amplification", read_amplification(s)}};
 
-    c->count = 0;
-    for (int i = 0; i < SINGLE_STATS; i++) add(c, single[i].name, -1, single[i].value);
+    for (size_t i = 0; i < sizeof single / sizeof single[0]; i++) {
+        out->integer(out->arg, single[i].name, single[i].value);
+    }
+    out->real(out->arg, "write_amplification", write_amplification(s));
+    out->real(out->arg, "space_amplification", space_amplification(s));
+    out->real(out->arg, "cache_hit_rate", ratio(s->cache_hits, s->cache_hits + s->cache_misses));
+}
+
+/* -- as rows ----------------------------------------------------------------------------------- */
+
+static void integer_row(void *arg, const char *name, uint64_t value)
+{
+    tvf_add_text(arg, name);
+    tvf_add_integer(arg, (int64_t)value);
+}
+
+static void real_row(void *arg, const char *name, double value)
+{
+    tvf_add_text(arg, name);
+    tvf_add_real(arg, value);
+}
+
+static void level_row(tvf_rows *rows, const char *name, int level, uint64_t value)
+{
+    char text[32];
+
+    (void)sqlite3_snprintf(sizeof text, text, "level%d_%s", level, name);
+    integer_row(rows, text, value);
+}
+
+static int fill_stats(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error)
+{
+    numbers n = {0};
+    int rc = read_numbers(owner, argv[0], &n, error);
+
+    if (rc) return rc;
+    tell(&n, &(stat_sink){integer_row, real_row, rows});
     for (int i = 0; i < FKV_LEVELS; i++) {
-        add(c, "files", i, s->level_files[i]);
-        add(c, "bytes", i, s->level_bytes[i]);
-        add(c, "entries", i, s->level_entries[i]);
+        level_row(rows, "files", i, n.store.level_files[i]);
+        level_row(rows, "bytes", i, n.store.level_bytes[i]);
+        level_row(rows, "entries", i, n.store.level_entries[i]);
     }
+    return SQLITE_OK;
 }
 
-static int filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int argc,
-                  sqlite3_value **argv)
-{
-    stats_cursor *c = (stats_cursor *)cursor;
-    registry *owner = ((stats_table *)cursor->pVtab)->owner;
-    const char *name;
-    kv_table *t;
-    fkv_stats stats;
-    int rc;
+const tvf_def stats_function = {.name = "fastkv_stats",
+                                .declaration = "CREATE TABLE x(name TEXT, value, \"table\" HIDDEN)",
+                                .columns = 2,
+                                .required = 1,
+                                .arguments = 1,
+                                .missing = "a table's name",
+                                .cost = 100,
+                                .fill = fill_stats};
 
-    (void)text, (void)argc;
-    c->count = c->at = 0;
-    name = number ? (const char *)sqlite3_value_text(argv[0]) : NULL;
-    if (!name) {
-        return errmap_say(cursor->pVtab, SQLITE_ERROR, "fastkv: fastkv_stats needs a table's name");
+static int fill_levels(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error)
+{
+    numbers n = {0};
+    int rc = read_numbers(owner, argv[0], &n, error);
+
+    for (int i = 0; rc == SQLITE_OK && i < FKV_LEVELS; i++) {
+        tvf_add_integer(rows, i);
+        tvf_add_integer(rows, (int64_t)n.store.level_files[i]);
+        tvf_add_integer(rows, (int64_t)n.store.level_bytes[i]);
+        tvf_add_integer(rows, (int64_t)n.store.level_entries[i]);
     }
-    t = find_or_connect(owner, name);
-    if (!t) {
-        return errmap_say(cursor->pVtab, SQLITE_ERROR, "fastkv: there is no fastkv table \"%s\"",
-                          name);
+    return rc;
+}
+
+const tvf_def levels_function = {.name = "fastkv_levels",
+                                 .declaration = "CREATE TABLE x(level INTEGER, files INTEGER, "
+                                                "bytes INTEGER, entries INTEGER, \"table\" HIDDEN)",
+                                 .columns = 4,
+                                 .required = 1,
+                                 .arguments = 1,
+                                 .missing = "a table's name",
+                                 .cost = 100,
+                                 .fill = fill_levels};
+
+/* -- as JSON ----------------------------------------------------------------------------------- */
+
+static void integer_member(void *arg, const char *name, uint64_t value)
+{
+    sqlite3_str_appendf(arg, ",\"%s\":%llu", name, value);
+}
+
+static void real_member(void *arg, const char *name, double value)
+{
+    sqlite3_str_appendf(arg, ",\"%s\":%!.6g", name, value);
+}
+
+/* The members that programs of FastKV, the Python store, know, in their order. */
+static void tell_seed(const fkv_stats *s, sqlite3_str *out)
+{
+    uint64_t files = 0, keys = s->memtable_entries + s->immutable_entries;
+    const char *comma = "";
+
+    for (int i = 0; i < FKV_LEVELS; i++) {
+        files += s->level_files[i];
+        keys += s->level_entries[i];
     }
-    rc = kv_table_ready(t);
+    sqlite3_str_appendf(out,
+                        "{\"memtable_size\":%llu,\"memtable_keys\":%llu,"
+                        "\"immutable_memtables\":%llu,\"immutable_keys\":%llu,"
+                        "\"total_sstables\":%llu,\"total_keys\":%llu,\"sstable_stats\":{",
+                        s->memtable_bytes, s->memtable_entries, s->immutable_memtables,
+                        s->immutable_entries, files, keys);
+    for (int i = 0; i < FKV_LEVELS; i++) {
+        if (s->level_files[i] == 0) continue;
+        sqlite3_str_appendf(out, "%s\"L%d_files\":%llu,\"L%d_keys\":%llu", comma, i,
+                            s->level_files[i], i, s->level_entries[i]);
+        comma = ",";
+    }
+    sqlite3_str_appendf(out, "},\"seq_num\":%llu", s->last_sequence);
+}
+
+void stats_json(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    numbers n = {0};
+    sqlite3_str *out;
+    char *text = NULL;
+    int rc = read_numbers(sqlite3_user_data(context), argv[0], &n, &text);
+
+    (void)argc;
     if (rc) {
-        return errmap_say(cursor->pVtab, rc, "%s", t->base.zErrMsg ? t->base.zErrMsg : "fastkv");
+        if (text) sqlite3_result_error(context, text, -1);
+        sqlite3_result_error_code(context, rc);
+        sqlite3_free(text);
+        return;
     }
-    memset(&stats, 0, sizeof stats);
-    fkv_stats_read(t->conn->store, &stats);
-    fill(c, &stats);
-    return SQLITE_OK;
+    out = sqlite3_str_new(NULL);
+    tell_seed(&n.store, out);
+    tell(&n, &(stat_sink){integer_member, real_member, out});
+    sqlite3_str_appendchar(out, 1, '}');
+    text = sqlite3_str_finish(out);
+    if (text) {
+        sqlite3_result_text(context, text, -1, sqlite3_free);
+    } else {
+        sqlite3_result_error_nomem(context);
+    }
 }
-
-static int next(sqlite3_vtab_cursor *cursor)
-{
-    ((stats_cursor *)cursor)->at++;
-    return SQLITE_OK;
-}
-
-static int eof(sqlite3_vtab_cursor *cursor)
-{
-    const stats_cursor *c = (const stats_cursor *)cursor;
-
-    return c->at >= c->count;
-}
-
-static int column_value(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int index)
-{
-    const stats_cursor *c = (const stats_cursor *)cursor;
-    const stat_row *r = &c->rows[c->at];
-
-    if (index == COLUMN_NAME) sqlite3_result_text(context, r->name, -1, SQLITE_TRANSIENT);
-    if (index == COLUMN_VALUE) sqlite3_result_int64(context, (sqlite3_int64)r->value);
-    return SQLITE_OK;
-}
-
-static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *out)
-{
-    *out = ((stats_cursor *)cursor)->at;
-    return SQLITE_OK;
-}
-
-/* No xCreate: it exists by its name alone. */
-const sqlite3_module stats_module = {
-    .xConnect = connect,
-    .xBestIndex = best_index,
-    .xDisconnect = disconnect,
-    .xDestroy = disconnect,
-    .xOpen = open_cursor,
-    .xClose = close_cursor,
-    .xFilter = filter,
-    .xNext = next,
-    .xEof = eof,
-    .xColumn = column_value,
-    .xRowid = rowid,
-};

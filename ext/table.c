@@ -8,6 +8,7 @@
 #include "keycode.h"
 #include "listener.h"
 #include "meta.h"
+#include "setting.h"
 
 SQLITE_EXTENSION_INIT3
 
@@ -25,6 +26,7 @@ void kv_table_free(kv_table *t)
         sqlite3_value_free(t->defaults[i]);
     }
     alloc_free(t->defaults);
+    sqlite3_finalize(t->read_meta);
     conn_release(t->conn);
     schema_release(&t->schema);
     sqlite3_free(t->schema_name);
@@ -65,6 +67,19 @@ static int make_scratch(kv_table *t)
     return t->cells && t->key_cells && t->overrides ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+/* The default as the column stores it, if that is another type: newer SQLite crashes in
+** sqlite3_value_numeric_type() of a copy. A comparison with a CAST says whether all of a text is a
+** number. */
+static char *default_query(const kv_column *c)
+{
+    const char *d = c->default_text;
+
+    if (c->affinity < AFFINITY_NUMERIC) return sqlite3_mprintf("SELECT %s", d);
+    return sqlite3_mprintf("SELECT CASE WHEN CAST(%s AS NUMERIC) = %s THEN CAST(%s AS NUMERIC) "
+                           "ELSE %s END",
+                           d, d, d, d);
+}
+
 static int load_defaults(kv_table *t, char **error)
 {
     t->defaults = alloc_zero((size_t)t->schema.column_count * sizeof *t->defaults);
@@ -72,7 +87,7 @@ static int load_defaults(kv_table *t, char **error)
     for (int i = 0; i < t->schema.column_count; i++) {
         const kv_column *c = &t->schema.columns[i];
         if (!c->default_text) continue;
-        t->defaults[i] = query_value(t->owner->db, sqlite3_mprintf("SELECT %s", c->default_text));
+        t->defaults[i] = query_value(t->owner->db, default_query(c));
         if (t->defaults[i]) continue;
         *error = sqlite3_mprintf("fastkv: the DEFAULT of column \"%s\" is not a literal: %s",
                                  c->name, c->default_text);
@@ -165,15 +180,17 @@ static char *wrong_store(const kv_table *t)
 }
 
 /* Read the shadow table. A finding about the table lasts; one about the moment (a lock, a full
-** disk, no memory) is this statement's error alone. */
+** disk, no memory) is this statement's error alone. So is a page of the database that SQLite calls
+** malformed: that is also what it makes of a read that has failed. */
 static int read_meta(kv_table *t, char **error)
 {
     table_meta m;
     int rc;
 
     if (t->known) return SQLITE_OK;
-    rc = meta_read(t->owner->db, t->schema_name, t->schema.table, &m, &t->schema.options, error);
-    if ((rc & 0xff) == SQLITE_ERROR || (rc & 0xff) == SQLITE_CORRUPT) {
+    rc = meta_read(t->owner->db, t->schema_name, t->schema.table, &t->read_meta, &m,
+                   &t->schema.options, error);
+    if ((rc & 0xff) == SQLITE_ERROR || rc == SQLITE_CORRUPT_VTAB) {
         t->broken = *error;
         *error = NULL;
         t->known = 1;
@@ -217,6 +234,7 @@ int kv_table_ready(kv_table *t)
         return rc;
     }
     t->ready = 1;
+    setting_opened(t);
     return SQLITE_OK;
 }
 

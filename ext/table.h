@@ -23,10 +23,15 @@ struct kv_table {
     uint8_t utf8;                /* text sorts by its UTF-8 bytes */
     uint8_t blob_like;           /* LIKE and GLOB match BLOBs in this SQLite */
     uint8_t known;               /* the shadow table has been read */
+    uint8_t stale;               /* its options may have changed since (setting.c) */
+    uint8_t changed;             /* this transaction has changed an option */
+    unsigned options_version;    /* the host's data version when they were read */
+    sqlite3_stmt *read_meta;     /* reads the shadow table */
     char *broken;                /* why it cannot be used; NULL = it can */
     sqlite3_value **defaults;    /* by column; NULL entries = no default */
     uint64_t rows;               /* estimate */
     unsigned plans;              /* xBestIndex calls since it was made */
+    int64_t ttl_read_ms;         /* when a cursor first told a ttl; 0 = not yet (expiry.c) */
     buf key, old_key, row;       /* scratch of a write */
     cell *cells;                 /* scratch of a write: by column */
     cell *key_cells;             /* the same: by position in the key */

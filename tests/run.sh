@@ -9,10 +9,14 @@
 #                            tsan as well
 #   tests/*/run_*.{sh,py}    scripts: release
 #
-# A suite may choose its modes itself with a line containing `test-modes: release asan tsan`, and ask
-# to run with nothing beside it (it measures time) with `test-alone`. Its last words are
+# A suite may choose its modes itself with a line containing `test-modes: release asan tsan`, ask to
+# run with nothing beside it (it measures time) with `test-alone`, and to run only with --all-modes
+# (it takes long, or needs what takes long to make) with `test-verify`. Its last words are
 # "N passed, N failed"; its output goes to build/logs/ and is shown only if something failed. Lines
 # that begin with SKIPPED are shown always: what cannot be tested here, and why.
+#
+# All modes are compiled at once, and of each only what its suites need. What else the suites need
+# is installed beside that; the scripts, which are what needs it, come after the programs.
 #
 # A suite is given in its environment:
 #   FASTKV_MODE     release, asan, tsan
@@ -20,6 +24,7 @@
 #   FASTKV_TMP      an empty folder, removed afterwards
 #   FASTKV_PRELOAD  what a program that is not sanitized must LD_PRELOAD to load the extension
 #   FKV_TEST_SCALE  multiply counts by this (make verify)
+#   FKV_TEST_VERIFY set by --all-modes, which runs every program in every mode and is for make verify
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 ROOT=$PWD
@@ -42,8 +47,8 @@ command_of() { # MODE FILE
     esac
 }
 
-run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed failed seconds
-    local name=$1 mode=$2 file=$3 log count passed failed started status
+run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed failed ns cpu-seconds…
+    local name=$1 mode=$2 file=$3 log count passed failed started status TIMEFORMAT='%U %S'
     log=$LOGS/${name//\//.}
     export FASTKV_MODE=$mode FASTKV_BUILD=$ROOT/build/$mode FKV_TEST_SCALE=$SCALE
     export FASTKV_SO=$FASTKV_BUILD/fastkv.so FASTKV_PRELOAD=
@@ -53,12 +58,19 @@ run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed faile
     export UBSAN_OPTIONS="print_stacktrace=1" TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1"
     case $mode in
     asan | tsan) FASTKV_PRELOAD=$(gcc -print-file-name="lib$mode.so") ;;
+    release)
+        # A test that opens ten thousand stores in memory would else spend half its time in giving
+        # their blocks back to the system, page by page.
+        [[ $file == *.c ]] && export \
+            GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824
+        ;;
     esac
     started=$(date +%s%N)
     # shellcheck disable=SC2046
-    (cd "$FASTKV_TMP" && timeout "$((LIMIT * SCALE))" $(command_of "$mode" "$file")) \
-        >"$log.log" 2>&1 </dev/null
+    { time (cd "$FASTKV_TMP" && timeout "$((LIMIT * SCALE))" $(command_of "$mode" "$file") \
+        >"$log.log" 2>&1 </dev/null); } 2>"$log.cpu"
     status=$?
+    sed '$d' "$log.cpu" >>"$log.log" # what bash says of a program that was killed
     count=$(grep -aoE '^[0-9]+ passed, [0-9]+ failed$' "$log.log" | tail -1)
     passed=${count%% *} failed=${count#*, } failed=${failed%% *}
     if [ -z "$count" ]; then
@@ -71,7 +83,8 @@ run_suite() { # NAME MODE FILE; writes LOGS/<name>.log and .result: passed faile
         failed=1
         echo "run.sh: ended with status $status" >>"$log.log"
     fi
-    echo "$passed $failed $(($(date +%s%N) - started))" >"$log.result"
+    echo "$passed $failed $(($(date +%s%N) - started)) $(tail -1 "$log.cpu")" >"$log.result"
+    rm -f "$log.cpu"
     rm -rf "$FASTKV_TMP"
     if [ "$failed" != 0 ]; then
         printf -- '---- FAILED %s (%s)\n%s\n' "$name" "build/logs/${log##*/}.log" \
@@ -89,16 +102,17 @@ fi
 
 # -- which suites -----------------------------------------------------------------------------------
 
-ALL_MODES=
-if [ "${1-}" = --all-modes ]; then ALL_MODES=1 && shift; fi
+VERIFY=
+if [ "${1-}" = --all-modes ]; then VERIFY=1 && shift; fi
 WORDS=("$@")
+[ -z "$VERIFY" ] || export FKV_TEST_VERIFY=1
 
 modes_of() {
     local said
     said=$(grep -m1 -o 'test-modes:[a-z ]*' "$1")
     if [ -n "$said" ]; then
         echo "${said#*:}"
-    elif [ -n "$ALL_MODES" ] && [[ $1 == *.c ]]; then
+    elif [ -n "$VERIFY" ] && [[ $1 == *.c ]]; then
         echo "release asan tsan"
     else
         case $1 in
@@ -116,36 +130,47 @@ wanted() {
     return 1
 }
 
-TOGETHER=() ALONE=() MODES=" release "
+PROGRAMS=() SCRIPTS=() ALONE=() DEPS=()
+declare -A TARGETS # of a mode: what make is to build
 add() { # NAME MODE FILE
     wanted "$1" || return 0
-    MODES="${MODES/" $2 "/ }$2 "
-    if grep -q 'test-alone' "$3" 2>/dev/null; then
-        ALONE+=("$1 $2 $3")
+    if grep -q 'test-verify' "$3" && [ -z "$VERIFY" ]; then return 0; fi
+    if [[ $3 == *.c ]]; then
+        TARGETS[$2]+=" build/$2/${3%.c}"
     else
-        TOGETHER+=("$1 $2 $3")
+        TARGETS[$2]+=" all"
+        need build/deps-test
+        if [[ $3 == tests/bindings/* ]]; then need build/deps-bindings; fi
+        if [ -n "$VERIFY" ] && grep -q 'make verify' "$3"; then need build/deps-verify; fi
+    fi
+    if grep -q 'test-alone' "$3"; then
+        ALONE+=("$1 $2 $3")
+    elif [[ $3 == *.c ]]; then
+        PROGRAMS+=("$1 $2 $3")
+    else
+        SCRIPTS+=("$1 $2 $3")
     fi
 }
 
+need() {
+    [[ " ${DEPS[*]-} " == *" $1 "* ]] || DEPS+=("$1")
+}
+
+add_file() {
+    local mode name=${1#tests/}
+    [ -f "$1" ] || return 0
+    for mode in $(modes_of "$1"); do add "${name%.*}/$mode" "$mode" "$1"; done
+}
+
 discover() { # long ones first
-    local file mode name
-    for file in tests/*/run_*.sh tests/*/run_*.py tests/*/test_*.c; do
-        if [ ! -f "$file" ] || [[ $file == tests/unit/* ]]; then continue; fi
-        for mode in $(modes_of "$file"); do
-            name=${file#tests/} name=${name%.*}
-            add "$name/$mode" "$mode" "$file"
-        done
+    local file
+    for file in tests/*/test_*.c tests/*/run_*.sh tests/*/run_*.py; do
+        [[ $file == tests/unit/* ]] || add_file "$file"
     done
     add goldens/asan asan tests/tools/golden.py
     add goldens/release release tests/tools/golden.py
     add lint release tests/tools/lint.py
-    for file in tests/unit/test_*.c; do
-        [ -f "$file" ] || continue
-        for mode in $(modes_of "$file"); do
-            name=${file#tests/} name=${name%.c}
-            add "$name/$mode" "$mode" "$file"
-        done
-    done
+    for file in tests/unit/test_*.c; do add_file "$file"; done
 }
 
 discover
@@ -155,36 +180,52 @@ STARTED=$(date +%s)
 
 # -- build, run, add up -----------------------------------------------------------------------------
 
-for mode in $MODES; do
-    echo "building $mode"
-    if ! make --no-print-directory -j"$JOBS" MODE="$mode" build-tests >"$LOGS/build.$mode" 2>&1; then
-        cat "$LOGS/build.$mode"
-        echo "the $mode build failed"
-        echo "0 passed, 1 failed"
-        exit 1
-    fi
-done
-echo "running $((${#TOGETHER[@]} + ${#ALONE[@]})) suites"
-if [ ${#TOGETHER[@]} != 0 ]; then
-    printf '%s\n' "${TOGETHER[@]}" | xargs -P "$JOBS" -L 1 bash "$ROOT/tests/run.sh" --suite
+(
+    [ ${#DEPS[@]} = 0 ] || make --no-print-directory "${DEPS[@]}"
+    echo $? >"$LOGS/deps.status"
+) &
+GIVEN=()
+for mode in "${!TARGETS[@]}"; do GIVEN+=("TARGETS_$mode=${TARGETS[$mode]}"); done
+echo "building ${!TARGETS[*]}"
+if ! make --no-print-directory -j"$JOBS" modes MODES="${!TARGETS[*]}" "${GIVEN[@]}" \
+    >"$LOGS/build.log" 2>&1; then
+    grep -v '^  \(cc\|link\|ar\) ' "$LOGS/build.log"
+    echo "the build failed"
+    echo "0 passed, 1 failed"
+    wait
+    exit 1
 fi
-if [ ${#ALONE[@]} != 0 ]; then
-    printf '%s\n' "${ALONE[@]}" | xargs -P 1 -L 1 bash "$ROOT/tests/run.sh" --suite
-fi
+echo "running $((${#PROGRAMS[@]} + ${#SCRIPTS[@]} + ${#ALONE[@]})) suites"
 
-PASSED=0 FAILED=0
-printf '\n%-44s %8s %8s %9s\n' suite passed failed seconds
+lines() { printf '%s\n' "$@" | grep .; }
+
+when_installed() { # nothing if it could not be: then they count as failed
+    until [ -s "$LOGS/deps.status" ]; do sleep 0.1; done
+    [ "$(cat "$LOGS/deps.status")" = 0 ]
+}
+
+{
+    lines "${PROGRAMS[@]}"
+    when_installed && lines "${SCRIPTS[@]}"
+} | xargs -r -P "$JOBS" -L 1 bash "$ROOT/tests/run.sh" --suite
+when_installed && lines "${ALONE[@]}" | xargs -r -P 1 -L 1 bash "$ROOT/tests/run.sh" --suite
+
+PASSED=0 FAILED=0 ALL=0
+tenths() { echo "$(($1 / 10)).$(($1 % 10))"; }
+printf '\n%-44s %8s %8s %9s %7s\n' suite passed failed seconds cpu
 while read -r name _; do
     result=$LOGS/${name//\//.}.result
     if [ -f "$result" ]; then
-        read -r passed failed time <"$result"
+        read -r passed failed time user system <"$result"
     else
-        passed=0 failed=1 time=0
+        passed=0 failed=1 time=0 user=0.0 system=0.0
     fi
-    printf '%-44s %8d %8d %9s\n' "$name" "$passed" "$failed" \
-        "$((time / 1000000000)).$((time / 100000000 % 10))"
-    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
-done < <(printf '%s\n' "${TOGETHER[@]}" "${ALONE[@]}" | grep . | sort)
-printf '%-44s %8d %8d %9d\n\n' "all" "$PASSED" "$FAILED" "$(($(date +%s) - STARTED))"
+    cpu=$((10#${user/./} + 10#${system/./})) # thousandths
+    printf '%-44s %8d %8d %9s %7s\n' "$name" "$passed" "$failed" \
+        "$(tenths $((time / 100000000)))" "$(tenths $((cpu / 100)))"
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed)) ALL=$((ALL + cpu))
+done < <(lines "${PROGRAMS[@]}" "${SCRIPTS[@]}" "${ALONE[@]}" | sort)
+printf '%-44s %8d %8d %9d %7s\n\n' "all" "$PASSED" "$FAILED" "$(($(date +%s) - STARTED))" \
+    "$(tenths $((ALL / 100)))"
 echo "$PASSED passed, $FAILED failed"
 [ "$FAILED" = 0 ] && [ "$PASSED" != 0 ]

@@ -16,7 +16,8 @@ typedef struct compact_context {
     fkv_env *env;
     env_dir *dir;
     table_home *home;
-    table_options table;
+    table_options table; /* its rules are the following, if there are any */
+    codec_rules codecs;
     uint64_t table_bytes; /* start a new output table at this size */
     int64_t clock_ms;     /* rows that expire at or before this moment are gone */
     void *arg;

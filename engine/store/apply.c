@@ -42,6 +42,7 @@ static fkv_status apply_rows(fkv_store *s, const wal_record *w)
         rc = new_active(s, w->size, w->count);
     if (rc) return rc;
     memtable_note_log(s->active, w->lsn, w->first_seq - 1);
+    store_announce(s, w->first_seq + w->count - 1, w->payload, w->size);
     memtable_apply(s->active, w->payload, w->size, w->first_seq);
     return FKV_OK;
 }
@@ -90,9 +91,17 @@ static void raise_space(fkv_store *s, uint64_t next)
     while (now < next && !atomic_compare_exchange_weak(word, &now, next)) {}
 }
 
+/* All of it in one moment: a manifest is built on what it finds here (covered_to). mu held. */
+static void make_visible(fkv_store *s, const wal_record *w, uint64_t end_lsn)
+{
+    if (w->count) s->last_seq = w->first_seq + w->count - 1;
+    if (w->flags & WAL_FLAG_HOST) store_note_host(s, w->lsn + 1, w->first_seq - 1);
+    store_set_position(s, s->last_seq, end_lsn);
+}
+
 /* A spilled transaction's tables become part of level 0. Everything before it is in tables, so the
 ** active memtable, if it has rows, is sealed to be older than them. */
-static fkv_status apply_runs(fkv_store *s, const wal_record *w)
+static fkv_status apply_runs(fkv_store *s, const wal_record *w, uint64_t end_lsn)
 {
     const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
     version_edit edit = {0};
@@ -113,13 +122,14 @@ static fkv_status apply_runs(fkv_store *s, const wal_record *w)
     }
     if (!rc && atomic_load(&s->active->records)) rc = new_active(s, 0, 0);
     if (rc) goto done;
+    store_forget_dead(s);
     s->env->mutex_lock(s->env, s->mu);
     while (s->installing) s->env->cond_wait(s->env, s->changed, s->mu, 0);
     rc = store_reserve_loose(s, edit.added_count);
     if (!rc) rc = version_apply(s->current->tables, &edit, &tables);
+    /* Memtables that the tables cover by now go: the runs are newer. */
     if (!rc)
-        rc = superversion_new(s, s->current->edit, s->current->active, s->current->sealed,
-                              s->current->sealed_count, NULL, tables, &next);
+        rc = superversion_after(s, s->current->edit, s->man.tables_lsn, s->active, tables, &next);
     /* Pinned, and now: are they still there? */
     if (!rc && atomic_load(&store_page(s)->edit) > atomic_load(&s->seen_edit)) {
         superversion_unref(next);
@@ -129,6 +139,7 @@ static fkv_status apply_runs(fkv_store *s, const wal_record *w)
         for (size_t i = 0; i < edit.added_count; i++)
             store_note_loose(s, edit.added[i].file, w->lsn);
         s->tables_seq = w->first_seq + w->count - 1;
+        make_visible(s, w, end_lsn);
         store_publish(s, next);
     }
     s->env->mutex_unlock(s->env, s->mu);
@@ -155,20 +166,19 @@ static void note_spaces(fkv_store *s, const wal_record *w)
     }
 }
 
-fkv_status store_apply(fkv_store *s, const wal_record *w)
+fkv_status store_apply(fkv_store *s, const wal_record *w, uint64_t end_lsn)
 {
     fkv_status rc;
 
-    if (w->first_seq <= s->last_seq && w->count)
+    if (w->count && (w->first_seq <= s->last_seq || w->first_seq > UINT64_MAX / 2))
         return FKV_RAISEF(FKV_CORRUPT, "log: sequence goes backwards at position %llu",
                           (unsigned long long)w->lsn);
-    rc = w->flags & WAL_FLAG_RUNS ? apply_runs(s, w) : apply_rows(s, w);
+    if (w->flags & WAL_FLAG_RUNS) return apply_runs(s, w, end_lsn);
+    rc = apply_rows(s, w);
     if (rc) return rc;
-    if (!(w->flags & WAL_FLAG_RUNS)) note_spaces(s, w);
-    if (w->count) s->last_seq = w->first_seq + w->count - 1;
+    note_spaces(s, w);
     s->env->mutex_lock(s->env, s->mu);
-    if (w->flags & WAL_FLAG_HOST) store_note_host(s, w->lsn + 1, w->first_seq - 1);
-    atomic_store_explicit(&s->visible_seq, s->last_seq, memory_order_release);
+    make_visible(s, w, end_lsn);
     s->env->mutex_unlock(s->env, s->mu);
     return FKV_OK;
 }

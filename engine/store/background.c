@@ -69,6 +69,9 @@ void store_compact_context(fkv_store *s, compact_context *out)
                              .new_number = store_new_number};
     s->env->mutex_lock(s->env, s->mu);
     out->table = s->table;
+    out->codecs = s->man.codecs;
+    codec_rules_overlay(&out->codecs, &s->codecs);
+    if (out->codecs.count) out->table.rules = &out->codecs;
     s->env->mutex_unlock(s->env, s->mu);
 }
 
@@ -107,14 +110,20 @@ static uint64_t edit_bytes(const version_edit *edit)
 fkv_status store_flush_one(fkv_store *s, int *did)
 {
     fkv_env *env = s->env;
-    superversion *v = store_current(s);
-    uint64_t started = env->now_us(env), bytes;
+    superversion *v;
+    uint64_t started = env->now_us(env), bytes, base;
     compact_context c;
     version_edit edit = {0};
     memtable *m;
-    fkv_status rc;
+    fkv_status rc = store_follow(s); /* another process may have done it */
 
     *did = 0;
+    if (rc) return rc;
+    env->mutex_lock(env, s->mu);
+    v = s->current;
+    superversion_ref(v);
+    base = s->man.tables_lsn;
+    env->mutex_unlock(env, s->mu);
     if (v->sealed_count == 0) {
         superversion_unref(v);
         return FKV_OK;
@@ -126,7 +135,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     rc = flush_memtable(&c, m, v->tables, &edit);
     bytes = edit_bytes(&edit);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
-    if (!rc) rc = store_install(s, &edit, m);
+    if (!rc) rc = store_install(s, &edit, m, base);
     if (!rc) {
         *did = 1;
         count_add(&s->counters.flushes, 1);
@@ -137,33 +146,41 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     return rc;
 }
 
+fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *job)
+{
+    version_edit edit = {0};
+    compact_context c;
+    uint64_t started = s->env->now_us(s->env), bytes;
+    fkv_status rc;
+
+    store_compact_context(s, &c);
+    c.progress = compact_progress;
+    rc = compact_run(&c, v, job, &edit);
+    bytes = job->move ? 0 : edit_bytes(&edit);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    if (!rc) rc = store_install(s, &edit, NULL, 0);
+    if (rc) return rc;
+    count_add(&s->counters.compactions, 1);
+    count_add(&s->counters.bytes_compacted, bytes);
+    if (bytes) note_rate(&s->compact_rate, bytes, s->env->now_us(s->env) - started);
+    return FKV_OK;
+}
+
 fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
 {
     pick_options pick = s->pick;
     superversion *v = store_current(s);
     compaction_job job = {0};
-    version_edit edit = {0};
-    compact_context c;
-    uint64_t started = s->env->now_us(s->env), bytes;
     fkv_status rc;
 
     pick.clock_ms = fkv_clock_ms(s);
     if (at_leisure) pick.level0_trigger = LEISURE_FILES;
     rc = pick_compaction(v->tables, &pick, &job);
     *did = 0;
-    if (rc || job.counts[0] == 0) goto done;
-    store_compact_context(s, &c);
-    c.progress = compact_progress;
-    rc = compact_run(&c, v->tables, &job, &edit);
-    bytes = job.move ? 0 : edit_bytes(&edit);
-    if (rc == FKV_IOERR_SYNC) store_poison(s);
-    if (!rc) rc = store_install(s, &edit, NULL);
-    if (rc) goto done;
-    *did = 1;
-    count_add(&s->counters.compactions, 1);
-    count_add(&s->counters.bytes_compacted, bytes);
-    if (bytes) note_rate(&s->compact_rate, bytes, s->env->now_us(s->env) - started);
-done:
+    if (!rc && job.counts[0]) {
+        rc = store_run_job(s, v->tables, &job);
+        *did = !rc;
+    }
     compaction_job_release(&job);
     superversion_unref(v);
     return rc;

@@ -70,15 +70,17 @@ static fkv_status append_prepare(fkv_txn *t, uint8_t *payload, size_t size, uint
 {
     fkv_store *s = t->store;
     wal_record r = {.type = WAL_PREPARE, .flags = (uint8_t)flags, .count = count};
+    int unsure;
     fkv_status rc;
 
     r.size = (uint32_t)size;
     r.first_seq = s->last_seq + 1;
+    unsure = s->unsure; /* an earlier PREPARE may have got no mark */
     s->unsure = 1;
     atomic_store(&store_page(s)->writing, 1);
     rc = wal_segment_append(s->log, &r, payload, durable(s), 2, &t->logged_lsn);
     if (rc) { /* what may have been written of it is no record */
-        s->unsure = 0;
+        s->unsure = unsure;
         return rc;
     }
     t->logged = 1;
@@ -223,6 +225,7 @@ static fkv_status prepare(fkv_txn *t, fkv_durability durability, int hosted)
     t->hosted = hosted;
     if (durability == FKV_SYNC) {
         rc = store_sync_log(s);
+        if (!rc && store_poisoned(s)) rc = store_check_writable(s); /* another process heard it */
         if (rc) {
             fkv_ignore(abort_logged(t)); /* the store is poisoned, the log is as it is */
             return rc;
@@ -259,6 +262,8 @@ static void publish_rows(fkv_txn *t)
     batch *b = t->writes;
 
     memtable_note_log(s->active, t->logged_lsn, t->logged_first_seq - 1);
+    store_announce(s, t->logged_first_seq + t->logged_count - 1, b->bytes + BATCH_HEADROOM,
+                   b->used - BATCH_HEADROOM);
     if (b->dead_ops == 0) {
         memtable_apply(s->active, b->bytes + BATCH_HEADROOM, b->used - BATCH_HEADROOM,
                        t->logged_first_seq);
@@ -287,6 +292,7 @@ static void publish_runs(fkv_txn *t)
     fkv_store *s = t->store;
 
     s->last_seq = t->logged_first_seq + t->logged_count - 1;
+    store_forget_dead(s);
     s->env->mutex_lock(s->env, s->mu);
     if (t->hosted) store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
     for (size_t i = 0; i < runs->count; i++) store_note_loose(s, runs->files[i], t->logged_lsn);
@@ -337,6 +343,7 @@ void fkv_txn_rollback_hosted(fkv_txn *t)
     if (t->active && t->logged && t->hosted) {
         if (!fkv_host_unsettled(s)) atomic_store(&store_page(s)->unsettled_lsn, t->logged_lsn);
         t->logged = 0;
+        txn_keep_runs(t);
         settled(s);
     }
     fkv_txn_rollback(t);
@@ -346,6 +353,7 @@ void fkv_txn_leave_in_doubt(fkv_txn *t)
 {
     if (!t->active) return;
     if (t->logged && t->hosted) {
+        txn_keep_runs(t);
         t->logged = 0; /* `unsure` stays: the next writer has to ask the host (follow.c) */
     }
     fkv_txn_rollback(t);

@@ -18,6 +18,7 @@ struct fkv_cursor {
     iter *own_iter;     /* over `own` as it was; the merge takes it over */
     iter *merge;        /* built at the first positioning, so that making a cursor costs no I/O */
     buf from, to;
+    buf skip_to; /* where a known stretch without rows ends (dead.c) */
     int has_to;
     int valid;
     fkv_status status;
@@ -72,6 +73,7 @@ void fkv_cursor_free(fkv_cursor *c)
     fkv_snapshot_release(c->snapshot);
     buf_release(&c->from);
     buf_release(&c->to);
+    buf_release(&c->skip_to);
     alloc_free(c);
 }
 
@@ -175,11 +177,32 @@ static void settle_back(fkv_cursor *c)
     c->status = m->status;
 }
 
+/* Notes are about what is committed. */
+static int may_use_notes(const fkv_cursor *c)
+{
+    return !c->own && !c->own_runs;
+}
+
+static void seek_forward(fkv_cursor *c, fkv_slice key)
+{
+    if (may_use_notes(c) && store_skip_dead(c->store, key, c->snapshot->seq, &c->skip_to))
+        key = buf_slice(&c->skip_to);
+    c->merge->ops->seek(c->merge, key);
+    settle_forward(c);
+}
+
 void fkv_cursor_first(fkv_cursor *c)
 {
+    uint64_t skipped = c->skipped, seq = c->snapshot->seq;
+
     if (!ready(c)) return;
-    c->merge->ops->seek(c->merge, buf_slice(&c->from));
-    settle_forward(c);
+    seek_forward(c, buf_slice(&c->from));
+    if (c->skipped - skipped < DEAD_RUN_MIN || !may_use_notes(c) || c->status) return;
+    if (c->valid) {
+        store_note_dead(c->store, buf_slice(&c->from), c->merge->entry->key, seq);
+    } else if (c->has_to) {
+        store_note_dead(c->store, buf_slice(&c->from), buf_slice(&c->to), seq);
+    }
 }
 
 void fkv_cursor_last(fkv_cursor *c)
@@ -197,8 +220,7 @@ void fkv_cursor_seek(fkv_cursor *c, fkv_slice key)
 {
     if (!ready(c)) return;
     if (slice_compare(key, buf_slice(&c->from)) < 0) key = buf_slice(&c->from);
-    c->merge->ops->seek(c->merge, key);
-    settle_forward(c);
+    seek_forward(c, key);
 }
 
 void fkv_cursor_next(fkv_cursor *c)

@@ -78,24 +78,6 @@ static fkv_status add_loose(fkv_store *s, const manifest *m, version **tables)
     return FKV_OK;
 }
 
-/* The superversion with the manifest's tables and what these do not cover. mu held. */
-static fkv_status make_view(fkv_store *s, const manifest *m, version *tables, memtable *active,
-                            superversion **out)
-{
-    const superversion *now = s->current;
-    memtable **kept = alloc_bytes((now->sealed_count + 1) * sizeof *kept);
-    size_t count = 0;
-    fkv_status rc;
-
-    *out = NULL;
-    if (!kept) return FKV_RAISE(FKV_NOMEM);
-    for (size_t i = 0; i < now->sealed_count; i++)
-        if (atomic_load(&now->sealed[i]->last_log) >= m->tables_lsn) kept[count++] = now->sealed[i];
-    rc = superversion_new(s, m->edit, active, kept, count, NULL, tables, out);
-    alloc_free(kept);
-    return rc;
-}
-
 static void raise_clock(fkv_store *s, int64_t ms)
 {
     int64_t floor = atomic_load(&s->clock_floor);
@@ -126,6 +108,7 @@ static int active_is_covered(const fkv_store *s, const manifest *m)
 static void jump_to(fkv_store *s, const manifest *m)
 {
     s->last_seq = m->last_seq;
+    store_forget_dead(s);
     store_set_position(s, m->last_seq, m->tables_lsn);
     s->host_id = m->host_id; /* no view between what was known and this can be given */
     s->point_floor = m->host_id;
@@ -164,7 +147,9 @@ static fkv_status adopt(fkv_store *s, const manifest *m, version **tables, memta
     fkv_status rc = version_adopt(*tables, s->current->tables);
 
     if (!rc) rc = add_loose(s, m, tables);
-    if (!rc) rc = make_view(s, m, *tables, replace ? fresh : s->active, &next);
+    if (!rc)
+        rc = superversion_after(s, m->edit, m->tables_lsn, replace ? fresh : s->active, *tables,
+                                &next);
     if (rc) return rc;
     take_manifest(s, m);
     store_publish(s, next);
@@ -211,8 +196,7 @@ static fkv_status reload(fkv_store *s, int wait)
         give_right(s);
         return rc;
     }
-    rc = memtable_new(s->env, s->options.memtable_bytes,
-                      m.last_seq > s->last_seq ? m.last_seq : s->last_seq, &fresh);
+    rc = memtable_new(s->env, s->options.memtable_bytes, m.last_seq, &fresh);
     if (!rc) {
         s->env->mutex_lock(s->env, s->mu);
         rc = adopt(s, &m, &tables, fresh);
@@ -221,8 +205,10 @@ static fkv_status reload(fkv_store *s, int wait)
     memtable_unref(fresh);
     store_unpin_edit(s, m.edit);
     version_unref(tables);
+    if (!rc) rc = store_find_logs(s);       /* before anybody writes a manifest that names them */
+    if (rc) atomic_store(&s->seen_edit, 0); /* take it up again */
     give_right(s);
-    return rc ? rc : store_find_logs(s);
+    return rc;
 }
 
 /* -- the log -------------------------------------------------------------------------------- */
@@ -262,7 +248,7 @@ static fkv_status next_record(fkv_store *s, uint64_t limit, wal_record *w)
     uint64_t at = wal_tail_position(s->tail);
 
     if (rc != FKV_NOTFOUND || at >= limit) return rc;
-    rc = store_find_logs(s);
+    rc = limit == UINT64_MAX ? store_find_all_logs(s) : store_find_logs(s);
     if (rc) return rc;
     if (segment_at(s, at) == wal_tail_info(s->tail)->number) return FKV_NOTFOUND;
     rc = seek_tail(s, at);
@@ -290,17 +276,12 @@ static fkv_status keep(fkv_store *s, pending *p, const wal_record *w)
     return FKV_OK;
 }
 
-static void set_followed(fkv_store *s, uint64_t lsn)
-{
-    s->env->mutex_lock(s->env, s->mu);
-    store_set_position(s, s->last_seq, lsn);
-    s->env->mutex_unlock(s->env, s->mu);
-}
-
-/* (A new manifest may have taken us further.) */
+/* Over what changes nothing. (A new manifest may have taken us further.) */
 static void move_to(fkv_store *s, uint64_t lsn)
 {
-    if (lsn > atomic_load(&s->followed)) set_followed(s, lsn);
+    s->env->mutex_lock(s->env, s->mu);
+    if (lsn > atomic_load(&s->followed)) store_set_position(s, s->last_seq, lsn);
+    s->env->mutex_unlock(s->env, s->mu);
 }
 
 /* Do the tables we have include what was committed at lsn? */
@@ -322,13 +303,13 @@ static fkv_status before_runs(fkv_store *s)
     return reload(s, 1);
 }
 
-static fkv_status apply_committed(fkv_store *s, const wal_record *w)
+static fkv_status apply_committed(fkv_store *s, const wal_record *w, uint64_t end_lsn)
 {
     for (;;) {
         fkv_status rc = w->flags & WAL_FLAG_RUNS ? before_runs(s) : FKV_OK;
         /* (Below tables_lsn its rows are in tables. There may be older ones to read: in doubt.) */
         if (rc || is_in_tables(s, w->lsn)) return rc;
-        rc = store_apply(s, w);
+        rc = store_apply(s, w, end_lsn);
         if (rc != FKV_BUSY) return rc; /* else there is a newer manifest, which may have it */
     }
 }
@@ -336,14 +317,15 @@ static fkv_status apply_committed(fkv_store *s, const wal_record *w)
 /* One record read: apply what it commits. `followed` moves over decided transactions only. */
 static fkv_status take_record(fkv_store *s, pending *p, const wal_record *w)
 {
+    uint64_t end = w->lsn + WAL_RECORD_HEADER + w->size;
     fkv_status rc = FKV_OK;
 
     if (w->type == WAL_PREPARE) return keep(s, p, w);
     if (p->there && w->ref == p->record.lsn) {
-        if (w->type == WAL_COMMIT) rc = apply_committed(s, &p->record);
+        if (w->type == WAL_COMMIT) rc = apply_committed(s, &p->record, end);
         p->there = 0;
     }
-    if (!rc) move_to(s, w->lsn + WAL_RECORD_HEADER + w->size);
+    if (!rc) move_to(s, end);
     return rc;
 }
 
@@ -395,13 +377,22 @@ fkv_status store_catch_up(fkv_store *s)
                       (unsigned long long)atomic_load(&s->followed));
 }
 
+/* A store that is open for reading: has somebody opened it for writing since? */
+static int has_other_session(const fkv_store *s)
+{
+    const shared_page *mapped = atomic_load(&s->mapped);
+
+    return (s->sharing == SHARING_READS || s->sharing == SHARING_ALONE) && mapped &&
+           atomic_load(&mapped->session) != s->session;
+}
+
 fkv_status store_follow(fkv_store *s)
 {
     fkv_status rc = FKV_OK;
 
     if (!store_behind(s)) return FKV_OK;
     s->env->mutex_lock(s->env, s->follow_mutex);
-    if (s->sharing != SHARING_FULLY && store_behind(s)) rc = store_rejoin(s);
+    if (has_other_session(s)) rc = store_rejoin(s);
     if (!rc && s->sharing != SHARING_ALONE && store_behind(s)) rc = store_catch_up(s);
     s->env->mutex_unlock(s->env, s->follow_mutex);
     return rc;
@@ -453,6 +444,7 @@ static fkv_status read_rest(const fkv_txn *t, pending *p, uint64_t *end)
         }
         rc = take_record(s, p, &w);
         *end = w.lsn + WAL_RECORD_HEADER + w.size;
+        if (!rc && !s->tail) rc = seek_tail(s, atomic_load(&s->followed));
     }
     return rc == FKV_NOTFOUND ? FKV_OK : rc;
 }
@@ -469,20 +461,25 @@ static fkv_status remove_unchained(void *arg, const char *name)
     return number > last ? s->env->file_remove(s->env, s->dir, name) : FKV_OK;
 }
 
-static fkv_status write_decision(fkv_store *s, const pending *p, int commit)
+/* From `end` on, where the valid records end. A hosted transaction that is not committed gets no
+** mark: the host may yet bring it back when it recovers (fkv_txn_rollback_hosted). */
+static fkv_status write_decision(fkv_store *s, const pending *p, uint64_t end, int commit)
 {
     shared_page *page = store_page(s);
+    int hosted = p->there && p->record.flags & WAL_FLAG_HOST;
     fkv_status rc = s->env->dir_list(s->env, s->dir, remove_unchained, s);
 
-    s->log = NULL; /* its entry keeps it */
-    if (!rc) rc = store_start_log(s);
+    if (!rc) rc = store_sync_log(s);
+    if (!rc) rc = store_start_log(s, end);
     /* (Before anybody's first write no manifest names a log: store_ensure_log will see to that.) */
     if (!rc && atomic_load(&page->log_tail))
         atomic_store(&page->log_tail, wal_segment_number(s->log));
-    if (!rc && p->there)
+    if (!rc && p->there && (commit || !hosted))
         rc = wal_segment_mark(s->log, commit ? WAL_COMMIT : WAL_ABORT, p->record.lsn,
                               atomic_load(&page->durable_lsn));
     if (!rc) rc = store_sync_log(s);
+    if (!rc && hosted && !commit && atomic_load(&page->unsettled_lsn) == UINT64_MAX)
+        atomic_store(&page->unsettled_lsn, p->record.lsn);
     return rc;
 }
 
@@ -491,29 +488,29 @@ fkv_status store_take_over(fkv_txn *t)
     fkv_store *s = t->store;
     shared_page *page = store_page(s);
     pending p = {0};
-    uint64_t end = 0, before;
+    uint64_t end = 0;
     int commit = 0;
     fkv_status rc;
 
     if (!segment_at(s, atomic_load(&s->followed))) { /* it died before the log had a segment */
-        rc = store_find_logs(s);
-        if (rc || !segment_at(s, atomic_load(&s->followed))) goto done;
+        rc = store_find_all_logs(s);
+        if (rc) return rc;
     }
-    s->env->mutex_lock(s->env, s->follow_mutex);
-    rc = read_rest(t, &p, &end);
-    if (!rc && p.there) rc = store_decide(s, t, &p.record, p.boot_id, &commit);
-    before = atomic_load(&s->followed);
-    if (!rc) {
-        move_to(s, end);
-        rc = write_decision(s, &p, commit);
-        if (rc) set_followed(s, before); /* the next one reads it again */
+    if (segment_at(s, atomic_load(&s->followed))) {
+        s->env->mutex_lock(s->env, s->follow_mutex);
+        rc = read_rest(t, &p, &end);
+        if (!rc && p.there) rc = store_decide(s, t, &p.record, p.boot_id, &commit);
+        if (!rc) rc = write_decision(s, &p, end, commit);
+        /* `followed` moves with the rows, and not if any of this fails: the next one reads it
+        ** again. */
+        if (!rc && commit) rc = apply_committed(s, &p.record, store_log_end(s));
+        if (!rc) move_to(s, store_log_end(s));
+        s->env->mutex_unlock(s->env, s->follow_mutex);
+        alloc_free(p.bytes);
+        if (rc) return rc;
+        if (commit && p.record.flags & WAL_FLAG_HOST)
+            atomic_store(&page->unsettled_lsn, UINT64_MAX);
     }
-    if (!rc && commit) rc = apply_committed(s, &p.record);
-    if (!rc) move_to(s, store_log_end(s));
-    s->env->mutex_unlock(s->env, s->follow_mutex);
-    alloc_free(p.bytes);
-done:
-    if (rc) return rc;
     atomic_store(&page->committed_lsn, atomic_load(&s->followed));
     atomic_store(&page->writing, 0);
     return FKV_OK;

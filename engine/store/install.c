@@ -30,7 +30,8 @@ static fkv_status finish_replacing(fkv_store *s)
     if (rc) return rc;
     rc = manifest_load(s->env, s->dir, &s->home, &m, &tables);
     version_unref(tables);
-    if (!rc && m.edit > atomic_load(&page->edit)) atomic_store(&page->edit, m.edit);
+    if (!rc && m.edit > atomic_load(&page->edit) && s->sharing == SHARING_FULLY)
+        atomic_store(&page->edit, m.edit);
     if (rc == FKV_NOTFOUND) rc = FKV_OK; /* it would have been the first */
     if (!rc) atomic_store(&page->replacing, 0);
     return rc;
@@ -138,6 +139,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     manifest m;
     const log_entry *e;
     int64_t now = fkv_clock_ms(s);
+    int unknown;
     fkv_status rc;
 
     s->env->mutex_lock(s->env, s->mu);
@@ -152,10 +154,14 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     e = segment_of(s, m.log_lsn);
     m.log_number = e ? e->number : m.next_number;
     m.log_tail = e ? s->logs[s->log_count - 1].number : 0;
+    unknown = !e && (s->man.log_tail || atomic_load(&page->log_tail));
     m.clean_lsn = clean_lsn;
     m.host_id = s->host_id;
     m.clock_ms = now;
+    codec_rules_overlay(&m.codecs, &s->codecs);
     s->env->mutex_unlock(s->env, s->mu);
+    *maybe_new = 0;
+    if (unknown) return FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
     atomic_store(&page->replacing, 1);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);
@@ -196,9 +202,15 @@ static void discard_replaced(const version_edit *edit, uint64_t now)
 }
 
 /* Does the edit still fit? Another process may have flushed or compacted the same. mu held. */
-static int is_overtaken(const fkv_store *s, const version_edit *edit, const memtable *flushed)
+static int is_overtaken(const fkv_store *s, const version_edit *edit, const memtable *flushed,
+                        uint64_t base)
 {
     int there = !flushed;
+
+    /* Part of it has become a table since: one over which tombstones may have been left out. */
+    if (flushed && s->man.tables_lsn != base &&
+        s->man.tables_lsn > atomic_load(&flushed->first_log))
+        return 1;
 
     for (size_t i = 0; i < edit->removed_count; i++)
         if (!version_has(s->current->tables, edit->removed[i])) return 1;
@@ -207,11 +219,12 @@ static int is_overtaken(const fkv_store *s, const version_edit *edit, const memt
     return !there;
 }
 
-fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
+fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed, uint64_t base)
 {
     fkv_env *env = s->env;
     version *tables = NULL;
     superversion *next = NULL;
+    manifest before;
     uint64_t log_lsn = 0;
     int maybe_new = 0, overtaken;
     fkv_status rc;
@@ -223,7 +236,8 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
         return rc;
     }
     env->mutex_lock(env, s->mu);
-    overtaken = is_overtaken(s, edit, flushed);
+    before = s->man;
+    overtaken = is_overtaken(s, edit, flushed, base);
     if (!overtaken) rc = version_apply(s->current->tables, edit, &tables);
     env->mutex_unlock(env, s->mu);
     if (overtaken) {
@@ -248,6 +262,12 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed)
         store_publish(s, next);
     } else if (!maybe_new) {
         discard_added(edit);
+    } else if (s->man.edit != before.edit) {
+        /* On disk but not here. Others take it up from there, and so shall we; where nobody shares,
+        ** the next manifest takes its place, and says of the memtable that it is needed. */
+        s->man = before;
+        atomic_store(&s->seen_edit, before.edit);
+        if (s->sharing != SHARING_FULLY) atomic_store(&store_page(s)->edit, before.edit);
     }
     env->mutex_unlock(env, s->mu);
     for (size_t i = 0; !rc && i < edit->added_count; i++)

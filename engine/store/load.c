@@ -57,9 +57,14 @@ static fkv_status load_reading(fkv_store *s)
     fkv_status rc = FKV_OK;
 
     for (int i = 0; i < TRIES; i++) {
-        if (s->sharing == SHARING_READS) return load_beside_others(s);
-        rc = store_recover(s);
-        if (!has_company(s)) return rc;
+        if (s->sharing == SHARING_READS) {
+            rc = load_beside_others(s);
+            if (store_page_is_ready(s) && atomic_load(&store_page(s)->session) == s->session)
+                return rc; /* else what was read may have been the end of an earlier session */
+        } else {
+            rc = store_recover(s);
+            if (!has_company(s)) return rc;
+        }
         forget_logs(s);
         rc = store_join_reading(s);
         if (rc) return rc;

@@ -24,8 +24,8 @@ fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn, wal_
 
     env->mutex_lock(env, s->mu);
     known = find_log(s, number);
-    if (known) {
-        if (segment) known->segment = segment;
+    if (known || (s->log_count && number < s->logs[s->log_count - 1].number)) {
+        if (known && segment) known->segment = segment;
         env->mutex_unlock(env, s->mu);
         return FKV_OK;
     }
@@ -49,9 +49,9 @@ uint64_t store_log_end(const fkv_store *s)
     return s->log ? wal_segment_end(s->log) : atomic_load(&s->followed);
 }
 
-fkv_status store_start_log(fkv_store *s)
+fkv_status store_start_log(fkv_store *s, uint64_t start)
 {
-    uint64_t number = store_take_number(s), start = store_log_end(s), previous = 0;
+    uint64_t number = store_take_number(s), previous = 0;
     wal_segment *segment = NULL;
     fkv_status rc;
 
@@ -115,7 +115,7 @@ static void forget_old(fkv_store *s)
     s->env->mutex_unlock(s->env, s->mu);
 }
 
-fkv_status store_find_logs(fkv_store *s)
+static fkv_status find_logs(fkv_store *s, uint64_t highest)
 {
     number_list found = {0};
     uint64_t last = 0;
@@ -138,12 +138,24 @@ fkv_status store_find_logs(fkv_store *s)
             rc = FKV_OK;
             break;
         }
-        if (rc || (last && info.previous != last)) break;
+        if (rc || (last && info.previous != last) || info.number > highest) break;
         rc = store_add_log(s, info.number, info.start_lsn, NULL);
         last = info.number;
     }
     alloc_free(found.items);
     return rc;
+}
+
+fkv_status store_find_logs(fkv_store *s)
+{
+    /* One that is being begun may yet fail to come about. */
+    uint64_t tail = atomic_load(&store_page(s)->log_tail);
+    return find_logs(s, tail ? tail : UINT64_MAX);
+}
+
+fkv_status store_find_all_logs(fkv_store *s)
+{
+    return find_logs(s, UINT64_MAX);
 }
 
 int store_knows_log(fkv_store *s, uint64_t number)
@@ -185,18 +197,27 @@ static fkv_status attach(fkv_store *s, uint64_t number)
     return FKV_OK;
 }
 
+/* Is it the last segment there is? */
+static int is_tail(fkv_store *s, const wal_segment *segment)
+{
+    int last;
+
+    s->env->mutex_lock(s->env, s->mu);
+    last = segment && s->log_count && s->logs[s->log_count - 1].segment == segment;
+    s->env->mutex_unlock(s->env, s->mu);
+    return last;
+}
+
 /* The first write of anybody since the store was opened: a segment of its own, and a manifest that
 ** says "not closed" and names it. */
 static fkv_status begin_log(fkv_store *s)
 {
     int maybe_new;
-    /* What was replayed may be in the page cache only. It is about to be built upon. */
-    fkv_status rc = store_sync_log(s);
+    fkv_status rc = store_find_logs(s); /* one may have been begun, and its manifest have failed */
 
-    if (!rc && !s->log) {
-        rc = store_find_logs(s); /* one may have been begun, and its manifest have failed */
-        if (!rc) rc = store_start_log(s);
-    }
+    /* What was replayed may be in the page cache only. It is about to be built upon. */
+    if (!rc) rc = store_sync_log(s);
+    if (!rc && !is_tail(s, s->log)) rc = store_start_log(s, atomic_load(&s->followed));
     if (!rc) rc = store_begin_install(s);
     if (rc) return rc;
     superversion *now = store_current(s);
@@ -223,10 +244,16 @@ fkv_status store_ensure_log(fkv_store *s)
     }
     if (!tail) {
         rc = begin_log(s);
-    } else if (!s->log || wal_segment_number(s->log) != tail) {
-        rc = attach(s, tail);
-    } else if (wal_segment_end(s->log) < atomic_load(&s->followed)) {
-        wal_segment_moved(s->log, atomic_load(&s->followed));
+    } else {
+        int ours;
+        s->env->mutex_lock(s->env, s->mu); /* what is not the tail may be retired at any time */
+        ours = s->log && wal_segment_number(s->log) == tail;
+        s->env->mutex_unlock(s->env, s->mu);
+        if (!ours) {
+            rc = attach(s, tail);
+        } else if (!s->unsure) {
+            wal_segment_moved(s->log, atomic_load(&s->followed));
+        }
     }
     if (!rc) s->fresh = 0;
     return rc;

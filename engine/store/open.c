@@ -49,7 +49,7 @@ static void free_store(fkv_store *s)
     block_cache_free(s->home.cache);
     store_leave(s);
     env->file_close(env, s->old_lock);
-    env->file_unshare(env, s->mapped, SHARED_BYTES);
+    env->file_unshare(env, atomic_load(&s->mapped), SHARED_BYTES);
     env->file_unshare(env, s->old_mapped, SHARED_BYTES);
     alloc_free(s->own_page);
     alloc_free(s->pins);
@@ -57,6 +57,8 @@ static void free_store(fkv_store *s)
     env->mutex_free(env, s->home.mutex);
     env->mutex_free(env, s->pin_mutex);
     env->mutex_free(env, s->follow_mutex);
+    if (s->dead_mutex) store_forget_dead(s);
+    env->mutex_free(env, s->dead_mutex);
     env->mutex_free(env, s->mu);
     env->cond_free(env, s->changed);
     env->cond_free(env, s->committed);
@@ -66,36 +68,49 @@ static void free_store(fkv_store *s)
     if (own_env) env_mem_free(own_env);
 }
 
+/* Whom to ask about a transaction in doubt: only while the one who opens it is here to answer. */
+static void ask_host(fkv_store *s, const fkv_options *options)
+{
+    s->options.host_committed = options ? options->host_committed : NULL;
+    s->options.host_arg = options ? options->host_arg : NULL;
+}
+
 /* The store is open for reading, and somebody wants to write. If that is not possible they read
 ** as well, and their writes are refused. The old lock file keeps the pins of snapshots. */
-static fkv_status make_writable(fkv_store *s)
+static fkv_status make_writable(fkv_store *s, const fkv_options *options)
 {
     fkv_env *env = s->env;
     env_file *old = s->lock;
     sharing before = s->sharing;
-    shared_page *mapped = s->mapped, *page = store_page(s);
+    shared_page *mapped = atomic_load(&s->mapped), *page = store_page(s);
     fkv_status rc;
 
     env->mutex_lock(env, s->follow_mutex);
     store_begin_rebuilding(s);
-    s->lock = NULL;
-    s->mapped = NULL;
+    store_change_lock(s, NULL);
+    atomic_store(&s->mapped, NULL);
     atomic_store(&s->read_only, 0);
+    if (before == SHARING_NOT && old) fkv_ignore(env->file_lock(env, old, LOCK_LIVE, ENV_UNLOCK));
+    ask_host(s, options);
     rc = store_join(s);
     if (!rc && atomic_load(&s->read_only)) rc = FKV_READONLY; /* not even now: go on as it was */
     if (!rc) rc = store_load(s);
     if (!rc && s->first) rc = store_open_page(s);
+    ask_host(s, NULL);
     if (!rc) {
         s->old_lock = old;
         s->old_mapped = mapped;
     } else {
         store_leave(s);
-        env->file_unshare(env, s->mapped, SHARED_BYTES);
-        s->lock = old;
-        s->mapped = mapped;
+        env->file_unshare(env, atomic_load(&s->mapped), SHARED_BYTES);
+        atomic_store(&s->mapped, mapped);
         s->sharing = before;
         atomic_store(&s->page, page);
         atomic_store(&s->read_only, 1);
+        if (before == SHARING_NOT && old)
+            fkv_ignore(env->file_lock(env, old, LOCK_LIVE, ENV_LOCK_SHARED));
+        store_change_lock(s, old);
+        if (mapped) s->session = ~atomic_load(&mapped->session); /* read it all again */
     }
     store_end_rebuilding(s);
     env->mutex_unlock(env, s->follow_mutex);
@@ -131,6 +146,7 @@ static fkv_status init_shared_parts(fkv_store *s)
     if (!rc) rc = env->mutex_new(env, &s->home.mutex);
     if (!rc) rc = env->mutex_new(env, &s->pin_mutex);
     if (!rc) rc = env->mutex_new(env, &s->follow_mutex);
+    if (!rc) rc = env->mutex_new(env, &s->dead_mutex);
     /* Until the first write there are no memtables to speak of. */
     if (!rc) rc = block_cache_new(env, s->options.memory_bytes / 8 * 7, &s->home.cache);
     s->home.env = env;
@@ -172,6 +188,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
         rc = FKV_RAISEF(FKV_NOTFOUND, "there is no store in \"%s\"", path);
     }
     if (!rc && s->first) rc = store_open_page(s);
+    ask_host(s, NULL);
 done:
     if (rc) {
         if (s->flusher) store_stop_threads(s);
@@ -208,7 +225,7 @@ again:
         if (s->env == env && !store_forked(s) && s->identity.device == id.device &&
             s->identity.inode == id.inode) {
             env->dir_close(env, dir);
-            if (!options->read_only && atomic_load(&s->read_only)) rc = make_writable(s);
+            if (!options->read_only && atomic_load(&s->read_only)) rc = make_writable(s, options);
             if (rc) goto done;
             s->opens++;
             *out = s;

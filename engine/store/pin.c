@@ -45,6 +45,15 @@ static fkv_status add_pin(fkv_store *s, uint64_t edit)
     return FKV_OK;
 }
 
+void store_change_lock(fkv_store *s, env_file *lock)
+{
+    s->env->mutex_lock(s->env, s->pin_mutex);
+    s->lock = lock;
+    for (size_t i = 0; lock && locks_matter(s) && i < s->pin_count; i++)
+        fkv_ignore(s->env->file_lock(s->env, lock, LOCK_PIN + s->pins[i].edit, ENV_LOCK_SHARED));
+    s->env->mutex_unlock(s->env, s->pin_mutex);
+}
+
 fkv_status store_pin_edit(fkv_store *s, uint64_t edit)
 {
     fkv_status rc = FKV_OK;
@@ -209,6 +218,7 @@ fkv_status store_sweep(fkv_store *s)
     v = store_current(s);
     w.tables = v->tables;
     s->env->mutex_lock(s->env, s->mu);
+    store_let_previous_go(s);
     edit = s->man.edit;
     s->env->mutex_unlock(s->env, s->mu);
     /* Tables of old manifests that somebody reads, here or elsewhere, are known to whoever took
@@ -217,6 +227,8 @@ fkv_status store_sweep(fkv_store *s)
     w.tables_too = s->pin_count == 1 && s->pins[0].edit == edit && s->doomed_count == 0;
     s->env->mutex_unlock(s->env, s->pin_mutex);
     if (w.tables_too) w.tables_too = !pinned_elsewhere(s, 0, edit);
+    /* A spilled transaction that the host may yet bring back has its tables in no manifest. */
+    if (atomic_load(&store_page(s)->unsettled_lsn) != UINT64_MAX) w.tables_too = 0;
     rc = s->env->dir_list(s->env, s->dir, sweep_file, &w);
     superversion_unref(v);
     store_end_install(s);

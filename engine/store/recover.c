@@ -82,7 +82,7 @@ static fkv_status resolve_in_doubt(replay *r);
 static fkv_status apply(replay *r)
 {
     r->s->replayed++;
-    return store_apply(r->s, &r->pending);
+    return store_apply(r->s, &r->pending, atomic_load(&r->s->followed));
 }
 
 static fkv_status one_record(replay *r, wal_reader *reader, const wal_record *w)
@@ -247,16 +247,20 @@ fkv_status store_write_decisions(fkv_store *s)
         s->unwritten.cut = 0;
     }
     if (!s->unwritten.decision) return FKV_OK;
-    rc = store_sync_log(s);
-    if (!rc) rc = store_start_log(s);
+    /* "Closed in order" must not be said of a log that goes on. */
+    if (s->man.clean_lsn != UINT64_MAX) rc = save_tail(s);
+    if (!rc) rc = store_sync_log(s);
+    if (!rc) rc = store_start_log(s, store_log_end(s));
     if (!rc)
         rc = wal_segment_mark(s->log, s->unwritten.decision, s->unwritten.ref,
                               atomic_load(&s->followed));
     if (!rc) rc = wal_segment_sync(s->log, &synced);
     if (!rc) store_set_position(s, s->last_seq, store_log_end(s));
     if (!rc) rc = save_tail(s);
-    if (!rc) s->unwritten.decision = 0;
-    return rc;
+    if (rc) return rc;
+    s->unwritten.decision = 0;
+    atomic_store(&store_page(s)->writing, 0);
+    return FKV_OK;
 }
 
 static fkv_status check_end(const replay *r, wal_reader *const *readers, const uint64_t *numbers,
@@ -322,7 +326,7 @@ static fkv_status check_new(fkv_store *s, const found_files *files)
     for (size_t i = 0; !rc && blank && i < files->log_count; i++)
         rc = wal_segment_blank(s->env, s->dir, files->logs[i], &blank);
     if (rc) return rc;
-    if (blank && !files->has_table && files->log_count < 2) return FKV_NOTFOUND;
+    if (blank && !files->has_table) return FKV_NOTFOUND;
     return FKV_RAISEF(FKV_CORRUPT, "%s/" FILENAME_MANIFEST ": the manifest is missing", s->path);
 }
 

@@ -62,6 +62,11 @@ static int is_ready(const fkv_store *s, const shared_page *page)
            memcmp(boot, page->boot_id, sizeof boot) == 0;
 }
 
+int store_page_is_ready(fkv_store *s)
+{
+    return is_ready(s, store_page(s));
+}
+
 static int is_foreign(const fkv_store *s, const shared_page *page)
 {
     uint8_t boot[16];
@@ -78,7 +83,7 @@ static fkv_status foreign_error(const fkv_store *s)
                       s->path);
 }
 
-/* Map the page if the file has one. Once mapped it stays so to the end. */
+/* Map the page if the file has one. */
 static fkv_status map_page(fkv_store *s)
 {
     uint64_t size = 0;
@@ -210,14 +215,16 @@ static fkv_status join_alone(fkv_store *s)
 static fkv_status open_lock_file(fkv_store *s)
 {
     fkv_env *env = s->env;
+    env_file *lock = NULL;
     fkv_status rc = FKV_READONLY;
 
     if (!atomic_load(&s->read_only)) {
-        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_WRITE | ENV_CREATE, &s->lock);
+        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_WRITE | ENV_CREATE, &lock);
         if (rc == FKV_READONLY) atomic_store(&s->read_only, 1); /* we may look, then */
     }
     if (atomic_load(&s->read_only))
-        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_READ, &s->lock);
+        rc = env->file_open(env, s->dir, FILENAME_LOCK, ENV_READ, &lock);
+    if (!rc) store_change_lock(s, lock);
     return rc;
 }
 
@@ -279,16 +286,17 @@ void store_not_alone(fkv_store *s)
 /* Unlocked by name: a child just forked may not yet have closed its descriptor of the file. */
 void store_leave(fkv_store *s)
 {
+    env_file *lock = s->lock;
     static const uint64_t bytes[] = {LOCK_FLUSH,  LOCK_COMPACT, LOCK_INSTALL,
                                      LOCK_WRITER, LOCK_LIVE,    LOCK_CLOSE};
 
-    if (s->lock) {
+    if (lock) {
+        store_change_lock(s, NULL);
         for (size_t i = 0; i < s->pin_count; i++)
-            fkv_ignore(s->env->file_lock(s->env, s->lock, LOCK_PIN + s->pins[i].edit, ENV_UNLOCK));
+            fkv_ignore(s->env->file_lock(s->env, lock, LOCK_PIN + s->pins[i].edit, ENV_UNLOCK));
         for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++)
-            fkv_ignore(s->env->file_lock(s->env, s->lock, bytes[i], ENV_UNLOCK));
-        s->env->file_close(s->env, s->lock);
+            fkv_ignore(s->env->file_lock(s->env, lock, bytes[i], ENV_UNLOCK));
+        s->env->file_close(s->env, lock);
     }
-    s->lock = NULL;
     s->first = 0;
 }

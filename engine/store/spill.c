@@ -16,6 +16,17 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
+void txn_keep_runs(fkv_txn *t)
+{
+    if (t->ready) {
+        store_end_install(t->store);
+        superversion_unref(t->ready);
+        t->ready = NULL;
+    }
+    while (t->run_count) version_unref(t->runs[--t->run_count].all);
+    t->spilled = 0;
+}
+
 void txn_drop_runs(fkv_txn *t, uint64_t after)
 {
     int dropped = 0;

@@ -7,7 +7,7 @@
 **                 the log's tail, the active memtable, last_seq.
 **   the follower  (the holder of follow_mutex) reads what other processes have appended to the log,
 **                 and then owns the same fields: while a transaction of this process holds the
-**                 writer lock there is nothing to follow.
+**                 writer lock there is nothing to read; newer manifests are taken up all the same.
 **   the installer (whoever has set `installing`) may change the version: one at a time, so that the
 **                 manifest on disk and the version in memory move together. It does its I/O with mu
 **                 released. With other processes about, it holds LOCK_INSTALL as well.
@@ -32,7 +32,9 @@
 typedef struct superversion {
     _Atomic uint32_t refs;
     fkv_store *store;
-    uint64_t edit; /* the manifest that `tables` come from; pinned */
+    uint64_t edit;       /* the manifest that `tables` come from; pinned */
+    uint64_t run;        /* the newest table among them that it does not name; pinned; 0 = none */
+    uint64_t tables_seq; /* no table of it holds a sequence above this */
     memtable *active;
     memtable **sealed; /* newest first; not yet in a table */
     size_t sealed_count;
@@ -83,19 +85,29 @@ typedef struct loose_file {
     file_meta *file;
 } loose_file;
 
+/* Keys without a live row (dead.c). */
+typedef struct dead_run {
+    buf from, to; /* both empty: not in use */
+    uint64_t seq; /* for snapshots from here on */
+} dead_run;
+
+enum { DEAD_RUNS = 8, DEAD_RUN_MIN = 64 /* entries walked over that are worth a note */ };
+
 struct fkv_store {
     fkv_env *env;
     fkv_env *own_env;    /* a memory env to be freed with the store, or NULL */
     fkv_options options; /* defaults filled in */
     pick_options pick;
     table_options table; /* mu */
+    codec_rules codecs;  /* mu; set in this process: they come over the manifest's */
     char *path;
     env_dir *dir;
     env_file *lock;
     env_file *old_lock; /* of a store first opened for reading: its pins hold to the end */
     sharing sharing;
     _Atomic(shared_page *) page; /* what holds: one of the following two */
-    shared_page *mapped, *own_page, *old_mapped;
+    _Atomic(shared_page *) mapped;
+    shared_page *own_page, *old_mapped;
     uint64_t session; /* the page's, as we know it */
     int first;        /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
@@ -115,8 +127,11 @@ struct fkv_store {
     int waiting;         /* mu; threads that wait for `committed` */
     table_home home;
 
-    manifest man;          /* mu; as last saved or read */
-    superversion *current; /* mu */
+    manifest man;               /* mu; as last saved or read */
+    superversion *current;      /* mu */
+    superversion *previous;     /* mu; before the last flush, kept a moment: see kept_view() */
+    uint64_t previous_seq;      /* mu; visible_seq when it was replaced */
+    uint64_t previous_until_us; /* mu */
     env_mutex *follow_mutex;
     _Atomic uint64_t followed;          /* the log is applied up to this LSN; changes under mu */
     _Atomic uint64_t seen_edit;         /* man.edit, for readers */
@@ -130,9 +145,14 @@ struct fkv_store {
     size_t doomed_count, doomed_capacity;
     _Atomic uint64_t epoch;       /* counts changes of current */
     _Atomic uint64_t visible_seq; /* what new snapshots see */
-    int installing;               /* mu */
-    int rebuilding;               /* mu; no snapshots now */
-    int compacting;               /* mu; a compaction is running: one at a time */
+    env_mutex *dead_mutex;        /* the innermost lock; and below: */
+    dead_run dead[DEAD_RUNS];
+    unsigned dead_next;
+    _Atomic uint32_t dead_count;    /* in use */
+    _Atomic uint64_t announced_seq; /* rows up to here are, or will be in a moment, visible */
+    int installing;                 /* mu */
+    int rebuilding;                 /* mu; no snapshots now */
+    int compacting;                 /* mu; a compaction is running: one at a time */
 
     fkv_txn *writer;   /* mu; holds the writer lock */
     memtable *active;  /* writer; current->active, which keeps it alive */
@@ -217,13 +237,18 @@ FKV_MUST_CHECK fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable
                                            memtable *const *sealed, size_t sealed_count,
                                            const memtable *skip, version *tables,
                                            superversion **out);
-/* The same with `fresh` as the active memtable and the old active one sealed. */
+/* With the sealed memtables of now that hold anything from lsn on. mu held. */
+FKV_MUST_CHECK fkv_status superversion_after(fkv_store *s, uint64_t edit, uint64_t lsn,
+                                             memtable *active, version *tables, superversion **out);
+/* That of now, with `fresh` as the active memtable and the old active one sealed. */
 FKV_MUST_CHECK fkv_status superversion_seal(const superversion *now, memtable *fresh,
                                             superversion **out);
 void superversion_ref(superversion *v);
 void superversion_unref(superversion *v);             /* NULL is fine */
 superversion *store_current(fkv_store *s);            /* referenced; takes mu */
 void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
+void store_let_previous_go(fkv_store *s);             /* when its moment is over; mu held */
+void store_forget_previous(fkv_store *s);             /* mu held */
 
 /* -- share.c -- */
 /* Come to the store: `lock` open, `page` there, `sharing` settled. s->first: nobody else writes,
@@ -232,6 +257,8 @@ void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the r
 FKV_MUST_CHECK fkv_status store_join(fkv_store *s);
 FKV_MUST_CHECK fkv_status store_open_page(fkv_store *s);
 void store_leave(fkv_store *s);
+/* Does the page speak of a session that is under way? */
+int store_page_is_ready(fkv_store *s);
 /* The read-only half of it, once more: others have come or gone. */
 FKV_MUST_CHECK fkv_status store_join_reading(fkv_store *s);
 
@@ -247,6 +274,7 @@ void store_unlock(fkv_store *s, uint64_t byte);
 /* -- pin.c -- */
 FKV_MUST_CHECK fkv_status store_pin_edit(fkv_store *s, uint64_t edit);
 void store_unpin_edit(fkv_store *s, uint64_t edit);
+void store_change_lock(fkv_store *s, env_file *lock); /* the file that pins are locks on; or NULL */
 void store_remove_table(void *store, uint64_t number, uint64_t edit); /* table_home.remove */
 void store_remove_doomed(fkv_store *s); /* those that nobody reads any more */
 
@@ -267,9 +295,10 @@ static inline int store_behind(const fkv_store *s)
     const shared_page *page = store_page(s);
 
     if (s->sharing == SHARING_NOT) return 0;
-    if (s->sharing == SHARING_ALONE)
-        return s->mapped &&
-               atomic_load_explicit(&s->mapped->session, memory_order_acquire) != s->session;
+    if (s->sharing == SHARING_ALONE) {
+        const shared_page *mapped = atomic_load(&s->mapped);
+        return mapped && atomic_load_explicit(&mapped->session, memory_order_acquire) != s->session;
+    }
     return atomic_load_explicit(&page->committed_lsn, memory_order_acquire) >
                atomic_load_explicit(&s->followed, memory_order_acquire) ||
            atomic_load_explicit(&page->edit, memory_order_acquire) >
@@ -306,8 +335,9 @@ void store_set_position(fkv_store *s, uint64_t seq, uint64_t lsn); /* mu */
 void store_note_durable(fkv_store *s, uint64_t lsn);
 
 /* -- apply.c -- */
-/* Make a committed transaction visible. Recovery and follower. */
-FKV_MUST_CHECK fkv_status store_apply(fkv_store *s, const wal_record *w);
+/* Make a committed transaction visible, and the log followed to end_lsn. Recovery and follower.
+** FKV_BUSY (not raised): its tables may be in a newer manifest already. */
+FKV_MUST_CHECK fkv_status store_apply(fkv_store *s, const wal_record *w, uint64_t end_lsn);
 /* Tables of spilled transactions that no manifest names. mu held (all three). */
 FKV_MUST_CHECK fkv_status store_reserve_loose(fkv_store *s, size_t count);
 void store_note_loose(fkv_store *s, file_meta *f, uint64_t lsn);
@@ -321,8 +351,8 @@ FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
 /* -- logs.c: the log's segments -- */
 FKV_MUST_CHECK fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn,
                                         wal_segment *segment);
-/* A new tail segment beginning at log_end. Writer only. */
-FKV_MUST_CHECK fkv_status store_start_log(fkv_store *s);
+/* A new tail segment. Writer only. */
+FKV_MUST_CHECK fkv_status store_start_log(fkv_store *s, uint64_t start_lsn);
 /* Before the first write of this open: directory in order, manifest says "not closed", log open. */
 FKV_MUST_CHECK fkv_status store_ensure_log(fkv_store *s);
 /* Sync all segments up to the end of the log as it is now. Poisons on failure. */
@@ -338,6 +368,19 @@ void store_retire_logs(fkv_store *s, uint64_t lsn);
 int store_knows_log(fkv_store *s, uint64_t number);
 /* Learn of segments that other processes have begun, and forget those below man.log_number. */
 FKV_MUST_CHECK fkv_status store_find_logs(fkv_store *s);
+/* And of those that a dead writer may have begun and told nobody of. */
+FKV_MUST_CHECK fkv_status store_find_all_logs(fkv_store *s);
+
+/* -- dead.c -- */
+/* Rows up to seq are about to become visible: `payload` has those that are put. Before
+** visible_seq moves; writer or follower. */
+void store_announce(fkv_store *s, uint64_t seq, const uint8_t *payload, size_t size);
+/* Any rows may become visible. */
+void store_forget_dead(fkv_store *s);
+/* A walk of a snapshot at seq has found no row in [from, to). */
+void store_note_dead(fkv_store *s, fkv_slice from, fkv_slice to, uint64_t seq);
+/* Is it known that the first row at or after key is not before *to? Sets that then. */
+int store_skip_dead(fkv_store *s, fkv_slice key, uint64_t seq, buf *to);
 
 /* -- configure.c -- */
 #define MEMORY_MIN ((size_t)1 << 20) /* the least budget */
@@ -353,8 +396,11 @@ void store_end_install(fkv_store *s);
 ** `tables` now, or NULL. */
 FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
                                               uint64_t clean_lsn, int *maybe_new);
-/* Make an edit: manifest, version, superversion, files. Takes the install right itself. */
-FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed);
+/* Make an edit: manifest, version, superversion, files. Takes the install right itself. An edit that
+** does not fit any more, because another process was quicker, is dropped: FKV_OK as well. flushed:
+** the memtable that it replaces, or NULL; `base` is then man.tables_lsn when it was made. */
+FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed,
+                                        uint64_t base);
 void store_fit_cache(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
 
@@ -365,6 +411,8 @@ FKV_MUST_CHECK fkv_status store_start_threads(fkv_store *s, int with_syncer);
 void store_stop_threads(fkv_store *s);
 /* Flush the oldest sealed memtable, if any: 1 in *did. */
 FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int *did);
+/* Run a job picked from v, install what it has made, and count it. Compactor only. */
+FKV_MUST_CHECK fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *job);
 /* Run the most urgent compaction, if any; at leisure also one that is not due yet. */
 FKV_MUST_CHECK fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did);
 /* Wait until no sealed memtable is left, or flush them here if there is no flusher. */
@@ -413,6 +461,7 @@ static inline uint64_t txn_position(const fkv_txn *t)
 
 void txn_end(fkv_txn *t); /* back to idle, writer lock released; runs not committed are dropped */
 FKV_MUST_CHECK fkv_status txn_spill(fkv_txn *t);
+void txn_keep_runs(fkv_txn *t); /* forget them, but leave the files: the log names them, in doubt */
 void txn_drop_runs(fkv_txn *t, uint64_t after); /* those with writes after this position */
 static inline version *txn_runs_version(const fkv_txn *t)
 {

@@ -64,6 +64,23 @@ fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active, memta
     return FKV_OK;
 }
 
+fkv_status superversion_after(fkv_store *s, uint64_t edit, uint64_t lsn, memtable *active,
+                              version *tables, superversion **out)
+{
+    const superversion *now = s->current;
+    memtable **kept = alloc_bytes((now->sealed_count + 1) * sizeof *kept);
+    size_t count = 0;
+    fkv_status rc;
+
+    *out = NULL;
+    if (!kept) return FKV_RAISE(FKV_NOMEM);
+    for (size_t i = 0; i < now->sealed_count; i++)
+        if (atomic_load(&now->sealed[i]->last_log) >= lsn) kept[count++] = now->sealed[i];
+    rc = superversion_new(s, edit, active, kept, count, NULL, tables, out);
+    alloc_free(kept);
+    return rc;
+}
+
 fkv_status superversion_seal(const superversion *now, memtable *fresh, superversion **out)
 {
     superversion *v = NULL;
@@ -117,6 +134,11 @@ void store_forget_previous(fkv_store *s)
     s->previous = NULL;
 }
 
+void store_let_previous_go(fkv_store *s)
+{
+    if (s->previous && s->env->now_us(s->env) > s->previous_until_us) store_forget_previous(s);
+}
+
 void store_publish(fkv_store *s, superversion *next)
 {
     enum { KEPT_US = 200 * 1000 };
@@ -129,6 +151,8 @@ void store_publish(fkv_store *s, superversion *next)
         superversion_ref(old);
         s->previous_seq = atomic_load(&s->visible_seq);
         s->previous_until_us = s->env->now_us(s->env) + KEPT_US;
+    } else {
+        store_let_previous_go(s);
     }
     s->current = next;
     atomic_fetch_add(&s->epoch, 1);
@@ -156,6 +180,7 @@ fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
     ** sequence would show rows from the future. */
     s->env->mutex_lock(s->env, s->mu);
     while (s->rebuilding) s->env->cond_wait(s->env, s->changed, s->mu, 0);
+    store_let_previous_go(s);
     snap->seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     snap->view = s->current;
     superversion_ref(snap->view);
@@ -257,14 +282,13 @@ static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
     uint64_t kept = s->point_count < HOST_POINTS ? s->point_count : HOST_POINTS;
 
     *seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
-    if (id == s->host_id) return FKV_OK;
     if (id > s->host_id) return older_than_host(s);
-    for (uint64_t i = s->point_count; i-- > s->point_count - kept;) {
+    for (uint64_t i = s->point_count; id < s->host_id && i-- > s->point_count - kept;) {
         const host_point *p = &s->points[i % HOST_POINTS];
         if (p->id <= id) break;
         *seq = p->seq_before;
     }
-    if (id < s->point_floor || !kept_view(s, *seq))
+    if ((id < s->host_id && id < s->point_floor) || !kept_view(s, *seq))
         return FKV_RAISEF(FKV_BUSY, "this transaction began too long ago to see the store as it "
                                     "was then");
     return FKV_OK;

@@ -67,7 +67,7 @@ static fkv_status take_writer_lock(fkv_txn *t, uint32_t timeout_ms)
 static void give_up_writer_lock(fkv_store *s)
 {
     s->env->mutex_lock(s->env, s->mu);
-    if (s->previous && s->env->now_us(s->env) > s->previous_until_us) store_forget_previous(s);
+    store_let_previous_go(s);
     s->writer = NULL;
     if (s->waiting) s->env->cond_wake_all(s->env, s->committed);
     s->env->mutex_unlock(s->env, s->mu);

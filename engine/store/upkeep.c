@@ -38,18 +38,10 @@ static fkv_status compact_range(fkv_store *s, fkv_slice from, fkv_slice to)
     for (int did = 1; !rc && did;) {
         superversion *v = store_current(s);
         compaction_job job = {0};
-        version_edit edit = {0};
-        compact_context c;
 
         rc = pick_range(v->tables, fkv_clock_ms(s), from, to, &job);
         did = !rc && job.counts[0] > 0;
-        if (did) {
-            store_compact_context(s, &c);
-            rc = compact_run(&c, v->tables, &job, &edit);
-            if (rc == FKV_IOERR_SYNC) store_poison(s);
-            if (!rc) rc = store_install(s, &edit, NULL);
-            if (!rc) count_add(&s->counters.compactions, 1);
-        }
+        if (did) rc = store_run_job(s, v->tables, &job);
         compaction_job_release(&job);
         superversion_unref(v);
     }

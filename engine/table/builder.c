@@ -21,8 +21,9 @@ struct table_builder {
     table_options opt;
     table_footer footer;
     block_builder block;
-    buf pending;      /* bytes not yet written */
-    uint64_t written; /* file offset where `pending` begins */
+    uint32_t block_space; /* the keyspace of the block's rows; only with opt.rules */
+    buf pending;          /* bytes not yet written */
+    uint64_t written;     /* file offset where `pending` begins */
     buf compressed;
     codec_state codec;
     buf index;
@@ -123,14 +124,14 @@ static fkv_status write_pending(table_builder *b)
 }
 
 /* Append a block with its trailer. */
-static fkv_status append_block(table_builder *b, fkv_slice content, codec_id codec,
+static fkv_status append_block(table_builder *b, fkv_slice content, codec_id codec, int level,
                                block_handle *out)
 {
     uint64_t offset = b->written + b->pending.size;
     size_t start;
 
-    if (codec != CODEC_NONE && codec_compress(&b->codec, codec, b->opt.codec_level, content.data,
-                                              content.size, &b->compressed)) {
+    if (codec != CODEC_NONE &&
+        codec_compress(&b->codec, codec, level, content.data, content.size, &b->compressed)) {
         content = buf_slice(&b->compressed);
         b->footer.codecs |= 1u << codec;
     } else {
@@ -148,14 +149,25 @@ static fkv_status append_block(table_builder *b, fkv_slice content, codec_id cod
 
 static fkv_status flush_block(table_builder *b)
 {
+    const codec_rule *rule = b->opt.rules ? codec_rules_find(b->opt.rules, b->block_space) : NULL;
     fkv_slice content;
     fkv_status rc = block_builder_finish(&b->block, &content);
 
-    if (!rc) rc = append_block(b, content, b->opt.codec, &b->waiting);
+    if (!rc && rule) {
+        rc = append_block(b, content, (codec_id)rule->codec, rule->level, &b->waiting);
+    } else if (!rc) {
+        rc = append_block(b, content, b->opt.codec, b->opt.codec_level, &b->waiting);
+    }
     block_builder_reset(&b->block);
     b->has_waiting = 1;
     b->blocks++;
     return rc;
+}
+
+/* A block has rows of one keyspace only, where that matters. */
+static int starts_another_space(const table_builder *b, fkv_slice key)
+{
+    return b->opt.rules && codec_rules_space(key) != b->block_space;
 }
 
 /* The next key (or the end) is known: index the block that waits for it. */
@@ -183,8 +195,10 @@ static fkv_status add(table_builder *b, entry_kind kind, fkv_slice key, fkv_slic
     if (b->footer.entries && slice_compare(buf_slice(&b->last_key), key) >= 0)
         return FKV_RAISEF(FKV_CORRUPT, "keys out of order while writing a table");
     if (b->block.entries &&
-        block_builder_bytes(&b->block) + key.size + value.size + 16 > b->opt.block_bytes)
+        (block_builder_bytes(&b->block) + key.size + value.size + 16 > b->opt.block_bytes ||
+         starts_another_space(b, key)))
         rc = flush_block(b);
+    b->block_space = codec_rules_space(key);
     if (!rc) rc = index_waiting(b, key.data ? key : fkv_slice_of("", 0));
     if (rc) return rc;
     if (b->footer.entries == 0) buf_set(&b->summary.smallest, key);
@@ -261,7 +275,7 @@ static fkv_status write_filter(table_builder *b)
     filter_build((const uint64_t *)(const void *)b->hashes.data, b->hashes.size / 8,
                  b->opt.bloom_bits, &filter);
     rc = buf_status(&filter);
-    if (!rc) rc = append_block(b, buf_slice(&filter), CODEC_NONE, &b->footer.filter);
+    if (!rc) rc = append_block(b, buf_slice(&filter), CODEC_NONE, 0, &b->footer.filter);
     buf_release(&filter);
     return rc;
 }
@@ -277,10 +291,10 @@ static fkv_status finish(table_builder *b)
     b->footer.data_end = b->written + b->pending.size;
     rc = write_filter(b);
     if (!rc && b->ranges.size)
-        rc = append_block(b, buf_slice(&b->ranges), CODEC_NONE, &b->footer.ranges);
+        rc = append_block(b, buf_slice(&b->ranges), CODEC_NONE, 0, &b->footer.ranges);
     index_finish(&b->index, b->blocks);
     if (!rc) rc = buf_status(&b->index);
-    if (!rc) rc = append_block(b, buf_slice(&b->index), CODEC_NONE, &b->footer.index);
+    if (!rc) rc = append_block(b, buf_slice(&b->index), CODEC_NONE, 0, &b->footer.index);
     if (!rc) rc = settle_bounds(b);
     if (rc) return rc;
     footer_encode(&b->footer, b->written + b->pending.size, footer);

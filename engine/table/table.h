@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/iter.h"
 #include "io/env.h"
+#include "table/codec_rules.h"
 
 /* Codecs; part of the file format: never renumber. Tag of every block. */
 typedef enum codec_id { CODEC_NONE = 0, CODEC_ZLIB = 1, CODEC_LZ4 = 2, CODEC_ZSTD = 3 } codec_id;
@@ -41,8 +42,9 @@ typedef struct table_options {
     uint32_t block_bytes;      /* target size of an uncompressed data block; default 4096 */
     uint32_t restart_interval; /* entries between whole keys; default 8 */
     uint32_t bloom_bits;       /* filter bits per key; 0 = no filter; default 10 */
-    codec_id codec;  /* for data blocks; a block that does not shrink by 1/8 stays plain */
-    int codec_level; /* 0 = the codec's default */
+    codec_id codec;           /* for data blocks; a block that does not shrink by 1/8 stays plain */
+    int codec_level;          /* 0 = the codec's default */
+    const codec_rules *rules; /* keyspaces with another codec; NULL = none. Outlives the builder */
 } table_options;
 
 void table_options_default(table_options *out);

@@ -105,6 +105,36 @@ static uint32_t body_check(const uint8_t *p, size_t size)
     return checksum_at(get_u32(p), get_u64(p + 4), p + MANIFEST_HEADER, size - MANIFEST_HEADER);
 }
 
+static void encode_codecs(buf *out, const codec_rules *rules)
+{
+    if (rules->count == 0) return;
+    buf_append_varint(out, rules->count);
+    for (uint32_t i = 0; i < rules->count; i++) {
+        buf_append_u32(out, rules->items[i].space);
+        buf_append_u8(out, rules->items[i].codec);
+        buf_append_u8(out, rules->items[i].level);
+    }
+}
+
+static fkv_status decode_codecs(const uint8_t *p, const uint8_t *end, codec_rules *out)
+{
+    uint64_t count = 0;
+
+    *out = (codec_rules){0};
+    if (p == end) return FKV_OK;
+    p = get_varint64(p, end, &count);
+    if (!p || count == 0 || count > CODEC_RULES_MAX || (uint64_t)(end - p) != count * 6)
+        return bad_manifest("bytes behind the last table");
+    for (; p < end; p += 6) {
+        codec_rule *rule = &out->items[out->count++];
+        *rule = (codec_rule){get_u32(p), p[4], p[5]};
+        if (out->count > 1 && rule[-1].space >= rule->space)
+            return bad_manifest("codecs out of order");
+        if (rule->codec > CODEC_ZSTD) return bad_manifest("an unknown codec");
+    }
+    return FKV_OK;
+}
+
 static void encode(buf *out, const manifest *m, const version *v)
 {
     uint64_t files = 0;
@@ -130,6 +160,7 @@ static void encode(buf *out, const manifest *m, const version *v)
     for (int i = 0; i < FKV_LEVELS; i++)
         for (size_t j = 0; j < v->levels[i].count; j++)
             manifest_put_file(out, i, v->levels[i].files[j]);
+    encode_codecs(out, &m->codecs);
     if (out->failed || out->size > MANIFEST_BYTES_MAX) return;
     put_u32(out->data + 8, (uint32_t)(out->size - MANIFEST_HEADER));
     put_u32(out->data + 12, body_check(out->data, out->size));
@@ -200,7 +231,7 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
         file_meta_unref(f);
         if (rc) return rc;
     }
-    return p == end ? FKV_OK : bad_manifest("bytes behind the last table");
+    return decode_codecs(p, end, &m->codecs);
 }
 
 static fkv_status check_header(const uint8_t *p, size_t size)

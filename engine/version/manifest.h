@@ -26,6 +26,7 @@ typedef struct manifest {
     uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
     uint64_t host_id;     /* last transaction committed together with the host database; 0 = none */
     int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */
+    codec_rules codecs;   /* keyspaces that are compressed otherwise than the rest */
 } manifest;
 
 /* Replace the manifest by m and v. After FKV_OK it is durable. After a failure the old one is in

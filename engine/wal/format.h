@@ -9,6 +9,7 @@
 
 #define WAL_MAGIC 0x57564b46u /* "FKVW" */
 #define WAL_VERSION 1u
+#define WAL_LSN_MAX ((uint64_t)1 << 62) /* nobody writes as much */
 
 /* Segment header. */
 enum {

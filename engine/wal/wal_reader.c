@@ -48,6 +48,8 @@ fkv_status wal_header_parse(const uint8_t *h, size_t got, uint64_t store_id, con
                           get_u32(h + SEG_VERSION));
     info->previous = get_u64(h + SEG_PREVIOUS);
     info->start_lsn = get_u64(h + SEG_START_LSN);
+    if (info->start_lsn > WAL_LSN_MAX)
+        return FKV_RAISEF(FKV_CORRUPT, "%s: an impossible position at offset 24", name);
     *salt = get_u64(h + SEG_SALT);
     memcpy(info->boot_id, h + SEG_BOOT_ID, sizeof info->boot_id);
     return FKV_OK;

@@ -293,6 +293,22 @@ function leftOpen() {
   db.close();
 }
 
+// What a SQLite newer than Debian's, or built otherwise, has shown first: BLOBs that match a pattern,
+// and a DEFAULT that is text in a numeric column (which ended the process).
+function newerSqlite() {
+  const db = connect();
+  db.exec(`CREATE VIRTUAL TABLE odd USING fastkv(
+             k PRIMARY KEY, i INTEGER DEFAULT '05', r REAL DEFAULT 'x', t TEXT DEFAULT 5);
+           INSERT INTO odd(k) VALUES (x'616263'), ('ab'), ('b')`);
+  for (const like of ["GLOB 'ab*'", "LIKE 'AB%'"]) {
+    same(rows(db, `SELECT hex(k) FROM odd WHERE k ${like} ORDER BY k`),
+      rows(db, `SELECT hex(k) FROM odd WHERE +k ${like} ORDER BY k`));
+  }
+  same(rows(db, "SELECT i, r, t FROM odd WHERE k = 'b'"), [[5, 'x', '5']]);
+  db.exec('DROP TABLE odd');
+  db.close();
+}
+
 // Two copies of SQLite in one process. An extension has one pointer to SQLite's functions: with the
 // other copy's, memory of the one would be freed by the other. So the second is refused with a
 // word, and the first goes on. In a process of its own.
@@ -336,7 +352,7 @@ function reopened() {
 async function main() {
   let [passed, failed] = [0, 0];
   for (const part of [load, types, ranges, joined, conflicts, savepoints, twoConnections, workers,
-    functions, unfinished, leftOpen, reopened, twoLibraries]) {
+    functions, unfinished, newerSqlite, leftOpen, reopened, twoLibraries]) {
     try {
       await part();
       passed++;

@@ -25,7 +25,7 @@ typedef struct specimen {
 
 typedef enum verdict { SAME, REFUSED, OLDER, SILENT } verdict;
 
-static uint64_t counts[4];
+static uint64_t counts[4], flips, mishaps;
 static specimen closed_store, dead_store, other_store;
 
 static fkv_options small_store(fkv_env *env)
@@ -166,6 +166,7 @@ static verdict examine(const specimen *sp, const image *im, int read_only, int o
     fkv_close(s);
     env_mem_free(env);
     counts[result]++;
+    mishaps++;
     return result;
 }
 
@@ -208,6 +209,7 @@ static void flip(specimen *sp, int i, size_t at, int bit)
                  at < used;
     verdict v;
 
+    flips++;
     f->bytes[at] ^= (uint8_t)(1 << bit);
     v = examine(sp, &sp->files, (int)check_below(2), sp->commits - at_end);
     f->bytes[at] ^= (uint8_t)(1 << bit);
@@ -359,6 +361,8 @@ static void whole_files_after_a_death(void)
 
 static void clean_up(void)
 {
+    (void)printf("POINTS bit-flip flips %" PRIu64 "\n", flips);
+    (void)printf("POINTS damage files %" PRIu64 "\n", mishaps - flips);
     image_free(&closed_store.files);
     image_free(&dead_store.files);
     image_free(&other_store.files);

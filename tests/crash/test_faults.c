@@ -9,7 +9,8 @@
 **   - take writes again at once, or, if an fsync failed, none before it is opened anew,
 **   - and after a reopen (sometimes a power cut) hold the acknowledged commits and at most the one
 **     whose prepare failed; verify; and go on working.
-** The same scenarios run with the nth heap allocation failing.
+** The same scenarios run with the nth heap allocation failing. FKV_TEST_SCALE repeats all of it
+** with stores of other shapes.
 */
 #include "base/alloc.h"
 #include "crash_util.h"
@@ -29,7 +30,8 @@ typedef struct world {
     uint32_t next_value;
 } world;
 
-static uint64_t injections, sweeps, lost_marks;
+static int shape; /* of the stores: which round it is */
+static uint64_t injections, sweeps, lost_marks, starved, full_disks;
 
 static fkv_status note(world *w, fkv_status rc)
 {
@@ -324,8 +326,11 @@ static void begin_world(world *w)
                                .memory_bytes = 1 << 20,
                                .memtable_bytes = 32768,
                                .table_bytes = 8192,
-                               .block_bytes = 512,
+                               .block_bytes = shape % 3 ? 512 : 2048,
+                               .codec = shape % 4 == 1 ? 2 : 1,
+                               .bloom_bits = (uint32_t)(shape % 5 == 2),
                                .inline_background = 1};
+    w->next_value = (uint32_t)shape * 1000;
 }
 
 static void end_world(world *w)
@@ -383,11 +388,12 @@ static void every_operation_fails(int kinds, fkv_status status, int partial)
     uint64_t before = injections;
 
     lost_marks = 0;
-    for (int i = 0; i < SCENARIOS; i++)
-        for (int persistent = 0; persistent < 2; persistent++) {
-            env_fault kind = {kinds, 1, persistent, status, partial};
-            sweep(&scenarios[i], &kind);
-        }
+    for (shape = 0; shape < crash_scale(); shape++)
+        for (int i = 0; i < SCENARIOS; i++)
+            for (int persistent = 0; persistent < 2; persistent++) {
+                env_fault kind = {kinds, 1, persistent, status, partial};
+                sweep(&scenarios[i], &kind);
+            }
     (void)printf("kinds %d, %s%s: %" PRIu64 " injections, %" PRIu64 " read-only after a commit\n",
                  kinds, fkv_status_name(status), partial ? ", half writes" : "",
                  injections - before, lost_marks);
@@ -492,6 +498,7 @@ static void space_comes_back(void)
         if (check_failures != failures) return;
     }
     CHECK(refused > 0);
+    full_disks = (uint64_t)readings;
     (void)printf("%d full disks, %d transactions refused\n", readings, refused);
 }
 
@@ -608,9 +615,10 @@ static void every_allocation_fails(void)
     uint64_t before = injections;
 
     alloc_set_hook(&hook);
-    for (int i = 0; i < SCENARIOS; i++)
+    for (int j = 0; j < SCENARIOS * crash_scale(); j++)
         for (int persistent = 0; persistent < 2; persistent++) {
-            int failures = check_failures, fired = 1;
+            int failures = check_failures, fired = 1, i = j % SCENARIOS;
+            shape = j / SCENARIOS;
             for (uint64_t n = 1; fired && check_failures == failures;
                  n += 1 + check_below(2 * STRIDE - 1)) {
                 fired = starve(&scenarios[i], n, persistent);
@@ -623,12 +631,16 @@ static void every_allocation_fails(void)
             heap.alive = 0;
         }
     alloc_set_hook(NULL);
-    (void)printf("%" PRIu64 " allocations refused\n", injections - before);
+    starved = injections - before;
+    (void)printf("%" PRIu64 " allocations refused\n", starved);
 }
 
 static void summary(void)
 {
     (void)printf("%" PRIu64 " sweeps, %" PRIu64 " injections in all\n", sweeps, injections);
+    (void)printf("POINTS io-error injections %" PRIu64 "\n", injections - starved);
+    (void)printf("POINTS out-of-memory injections %" PRIu64 "\n", starved);
+    (void)printf("POINTS disk-full disks %" PRIu64 "\n", full_disks);
 }
 
 TEST_MAIN("test_faults", TEST_CASE(reads_fail), TEST_CASE(writes_fail), TEST_CASE(the_disk_is_full),

@@ -104,6 +104,7 @@ static void full_then_cut(void)
         env_fault_free(r.env);
         env_mem_free(r.disk);
     }
+    (void)printf("POINTS power-cut states %d\n", rounds);
 }
 
 TEST_MAIN("test_full_then_cut", TEST_CASE(full_then_cut))

@@ -193,6 +193,7 @@ static void acknowledged_commits_survive(void)
         remove_tree(dir);
     }
     (void)printf("%" PRIu64 " kills, %" PRIu64 " commits\n", kills, commits);
+    (void)printf("POINTS kill kills %" PRIu64 "\n", kills);
 }
 
 /* Killed between the two halves of a commit: nobody was told, so it never happened. */

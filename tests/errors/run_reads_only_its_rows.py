@@ -58,12 +58,12 @@ def check_query(db, sql, count, most_read, index):
 
 
 def queries(db):
-    check_query(db, "SELECT * FROM kv WHERE key GLOB 'f107/*'", FILES, FILES, "0:>=0 <0 glob0~")
+    check_query(db, "SELECT * FROM kv WHERE key GLOB 'f107/*'", FILES, FILES, "0:>=0p~ <0p~ glob0~")
     got = check_query(db, "SELECT key FROM kv WHERE key GLOB 'f107/*' ORDER BY key DESC", FILES,
-                      FILES, "2:>=0 <0 glob0~")
+                      FILES, "2:>=0p~ <0p~ glob0~")
     check(got[0][0] == "f107/0999" and got[-1][0] == "f107/0000", got[0], got[-1])
-    check_query(db, "SELECT count(*) FROM kv WHERE key GLOB 'f107/*'", 1, FILES, "0:>=0 <0 glob0~")
-    check_query(db, "SELECT * FROM kv WHERE key GLOB 'zzz/*'", 0, 0, "0:>=0 <0 glob0~")
+    check_query(db, "SELECT count(*) FROM kv WHERE key GLOB 'f107/*'", 1, FILES, "0:>=0p~ <0p~ glob0~")
+    check_query(db, "SELECT * FROM kv WHERE key GLOB 'zzz/*'", 0, 0, "0:>=0p~ <0p~ glob0~")
     check_query(db, "SELECT * FROM kv WHERE key > 'f107/0499' AND key < 'f107/0510'", 10, 10,
                 "0:>0 <0")
     check_query(db, "SELECT * FROM kv WHERE key BETWEEN 'f107/0500' AND 'f107/0509'", 10, 10,
@@ -73,7 +73,7 @@ def queries(db):
     got = check_query(db, "SELECT * FROM kv WHERE key >= 'f107' LIMIT 10", 10, 10, "0:>=0")
     check(got[0][0] == "f107/0000", got)
     got = check_query(db, "SELECT * FROM kv WHERE key GLOB 'f107/*' ORDER BY key DESC LIMIT 10", 10,
-                      10, "2:>=0 <0 glob0~")
+                      10, "2:>=0p~ <0p~ glob0~")
     check(got[9][0] == "f107/0990", got)
 
 
@@ -84,7 +84,7 @@ def ends(db):
             ("SELECT key FROM kv ORDER BY key LIMIT 1", key(0), "0:"),
             ("SELECT max(key) FROM kv", key(last), "2:"),
             ("SELECT min(key) FROM kv", key(0), "0:"),
-            ("SELECT max(key) FROM kv WHERE key GLOB 'f107/*'", "f107/0999", "2:>=0 <0 glob0~"),
+            ("SELECT max(key) FROM kv WHERE key GLOB 'f107/*'", "f107/0999", "2:>=0p~ <0p~ glob0~"),
             ("SELECT max(key) FROM kv WHERE key < 'f107'", "f106/0999", "2:<0")):
         got = check_query(db, sql, 1, 1, index)
         check(got == [(wanted,)], "%s: %s" % (sql, got))

@@ -8,7 +8,9 @@
 **
 ** The text of a step contains marks: what stands between OPEN_MARK and CLOSE_MARK can be left out
 ** without the statement becoming another one, and the shrinker tries that. They are taken out
-** before SQLite sees the text. Parameters are numbered, ?1 ?2 …: leaving one out moves none.
+** before SQLite sees the text. A NATIVE_MARK is a + on the native side and nothing on the other: it
+** keeps SQLite from an index whose answer is not that of looking at each row. Parameters are
+** numbered, ?1 ?2 …: leaving one out moves none.
 */
 #ifndef FKV_TESTS_ORACLE_H
 #define FKV_TESTS_ORACLE_H
@@ -20,8 +22,10 @@
 
 #define OPEN_MARK '\1'
 #define CLOSE_MARK '\2'
+#define NATIVE_MARK '\3'
 #define OPEN "\1"
 #define CLOSE "\2"
+#define NATIVE "\3"
 
 /* -- random numbers: seeded, the same everywhere ----------------------------------------------- */
 
@@ -98,8 +102,8 @@ step *history_add(history *h); /* zeroed */
 void step_free(step *s);
 step step_copy(const step *s);
 
-/* The text without marks; sqlite3_malloc'ed. */
-char *marks_strip(const char *sql);
+/* The text without marks, as that side is given it; sqlite3_malloc'ed. */
+char *marks_strip(const char *sql, int native);
 int marks_count(const char *sql);
 /* Without fragment n (counted by its opening mark), other marks kept. */
 char *marks_without(const char *sql, int n);

@@ -84,6 +84,14 @@ static void say(gen *g, step_kind kind, const char *format, ...)
     finish(g, kind, 0);
 }
 
+/* What was written, instead of finish(). */
+static void forget(gen *g)
+{
+    while (g->param_count > 0) value_free(&g->params[--g->param_count]);
+    sqlite3_str_reset(g->text);
+    g->once = 0;
+}
+
 /* -- steps that are not one statement ---------------------------------------------------------- */
 
 static void add_transaction(gen *g)
@@ -211,6 +219,11 @@ static void start_cursor(gen *g)
     put_keys(g, &s);
     put(g, ", * FROM T AS x");
     put_where(g, &s, 1, 60);
+    /* A subquery would be asked again for each row, and answer by what is there then. */
+    if (strstr(sqlite3_str_value(g->text), "(SELECT")) {
+        forget(g);
+        return;
+    }
     if (chance(g, 50)) put_total_order(g, &s, 1);
     made = finish(g, STEP_CURSOR_OPEN, 0);
     made->number = 1 + (int)below(g, 8);
@@ -374,12 +387,14 @@ void history_free(history *h)
     memset(h, 0, sizeof *h);
 }
 
-char *marks_strip(const char *sql)
+char *marks_strip(const char *sql, int native)
 {
     sqlite3_str *out = sqlite3_str_new(NULL);
 
     for (; *sql; sql++) {
-        if (*sql != OPEN_MARK && *sql != CLOSE_MARK) sqlite3_str_appendchar(out, 1, *sql);
+        if (*sql == NATIVE_MARK && native) sqlite3_str_appendchar(out, 1, '+');
+        if (*sql == OPEN_MARK || *sql == CLOSE_MARK || *sql == NATIVE_MARK) continue;
+        sqlite3_str_appendchar(out, 1, *sql);
     }
     sqlite3_str_appendall(out, "");
     return sqlite3_str_length(out) ? sqlite3_str_finish(out)

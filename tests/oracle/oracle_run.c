@@ -310,7 +310,7 @@ static int cursor_right(const side *s, const rows *after)
 /* 1 = as it must be, 0 = not, -1 = it failed. */
 static int cursor_finish(side *s, const step *opened)
 {
-    char *sql = marks_strip(opened->sql);
+    char *sql = marks_strip(opened->sql, !s->fastkv);
     answer after;
     int right;
 
@@ -452,7 +452,7 @@ static difference reopen(run *r)
 }
 
 /* A write by another connection, which this one must see. Inside a transaction it need not. */
-static difference run_other(run *r, const step *s, const char *sql)
+static difference run_other(run *r, const step *s, const char *sql, const char *native)
 {
     difference d;
 
@@ -461,7 +461,7 @@ static difference run_other(run *r, const step *s, const char *sql)
     answer_free(&r->fastkv.answer);
     answer_free(&r->native.answer);
     answer_get(r->fastkv.other, sql, s, &r->fastkv.answer);
-    answer_get(r->native.other, sql, s, &r->native.answer);
+    answer_get(r->native.other, native, s, &r->native.answer);
     d = differ(r, compare_answers(r, s), 0);
     return d == SAME ? compare_contents(r) : d;
 }
@@ -489,12 +489,12 @@ static difference run_step(run *r, int at)
 
     if (s->kind == STEP_REOPEN) return reopen(r);
     if (s->kind == STEP_CURSOR_DRAIN) return drain(r, at);
-    sql = marks_strip(s->sql);
-    native = marks_strip(s->native ? s->native : s->sql);
+    sql = marks_strip(s->sql, 0);
+    native = marks_strip(s->native ? s->native : s->sql, 1);
     if (s->kind == STEP_COMMAND) {
         d = run_command(r, s, sql);
     } else if (s->kind == STEP_OTHER) {
-        d = run_other(r, s, sql);
+        d = run_other(r, s, sql, native);
     } else {
         before_pragma(r, sql);
         run_side(&r->fastkv, s, sql);

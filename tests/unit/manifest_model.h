@@ -98,11 +98,26 @@ static inline manifest random_manifest(void)
                   .host_id = any_number(),
                   .tables_lsn = any_number()};
 
+    m.codecs.count = (uint32_t)(check_below(3) ? 0 : check_below(CODEC_RULES_MAX + 1));
+    for (uint32_t i = 0, space = 0; i < m.codecs.count; i++) {
+        space += 1 + (uint32_t)check_below(1000);
+        m.codecs.items[i] = (codec_rule){space, (uint8_t)check_below(4), (uint8_t)check_random()};
+    }
     for (size_t i = 0; i < sizeof m.uuid; i++) m.uuid[i] = (uint8_t)check_random();
     return m;
 }
 
 /* -- comparing ------------------------------------------------------------------------------ */
+
+static inline int same_codecs(const codec_rules *a, const codec_rules *b)
+{
+    if (a->count != b->count) return 0;
+    for (uint32_t i = 0; i < a->count; i++) {
+        const codec_rule *x = &a->items[i], *y = &b->items[i];
+        if (x->space != y->space || x->codec != y->codec || x->level != y->level) return 0;
+    }
+    return 1;
+}
 
 static inline int same_manifest(const manifest *a, const manifest *b)
 {
@@ -110,7 +125,8 @@ static inline int same_manifest(const manifest *a, const manifest *b)
            a->next_number == b->next_number && a->next_space == b->next_space &&
            a->last_seq == b->last_seq && a->log_number == b->log_number &&
            a->log_tail == b->log_tail && a->log_lsn == b->log_lsn && a->clean_lsn == b->clean_lsn &&
-           a->clock_ms == b->clock_ms && a->host_id == b->host_id && a->tables_lsn == b->tables_lsn;
+           a->clock_ms == b->clock_ms && a->host_id == b->host_id &&
+           same_codecs(&a->codecs, &b->codecs) && a->tables_lsn == b->tables_lsn;
 }
 
 static inline int same_file(const file_meta *a, const file_meta *b)

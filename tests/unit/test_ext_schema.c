@@ -88,7 +88,7 @@ static void options_are_set(void)
     parse(&p, 7, args);
     REQUIRE(p.rc == SQLITE_OK);
     CHECK(p.s.options.store.memory_bytes == (size_t)64 << 20);
-    CHECK(p.s.options.store.codec == 2 && p.s.options.store.block_bytes == 16384);
+    CHECK(p.s.options.codec == 2 && p.s.options.store.block_bytes == 16384);
     CHECK(p.s.options.store.bloom_bits == 1 && p.s.options.durability == DURABILITY_NONE);
     CHECK(p.s.column_count == 1 && p.s.options.ttl_ms == 250);
     release(&p);
@@ -96,8 +96,8 @@ static void options_are_set(void)
     CHECK(p.rc == SQLITE_ERROR);
     release(&p);
     parse(&p, 3, (const char *const[]){"a", "compression = ZSTD:19 ", "ttl = None"});
-    CHECK(p.rc == SQLITE_OK && p.s.options.store.codec == 4);
-    CHECK(p.s.options.store.codec_level == 19 && p.s.options.ttl_ms == 0);
+    CHECK(p.rc == SQLITE_OK && p.s.options.codec == 4);
+    CHECK(p.s.options.codec_level == 19 && p.s.options.ttl_ms == 0);
     release(&p);
 }
 

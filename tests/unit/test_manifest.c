@@ -103,7 +103,9 @@ static void bytes_as_documented(void)
                                "\x01"                                     /* smallest */
                                "a"
                                "\x02" /* largest */
-                               "zz";
+                               "zz"
+                               "\x01" /* one codec: keyspace, zstd, level 19 */
+                               "\x04\x03\x02\x01\x03\x13";
     table_summary sum = {128, 0x0102030405060708u, 9, 2, 3, 4, 127, 0x0102, 0x0304, {0}, {0}, 1};
     uint8_t head[FIXED];
     version_edit e = {0};
@@ -120,6 +122,7 @@ static void bytes_as_documented(void)
     REQUIRE_OK(file_meta_new(&home, 300, 5, &sum, &f));
     put_file(&e, 3, f);
     s = (state){random_manifest(), apply(&e)};
+    s.m.codecs = (codec_rules){1, {{0x01020304, CODEC_ZSTD, 19}}};
     memcpy(head, s.m.uuid, 16);
     put_u64(head + 16, s.m.edit);
     put_u64(head + 24, s.m.next_number);

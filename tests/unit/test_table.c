@@ -132,8 +132,8 @@ static void round_trips(void)
     for (int codec = CODEC_NONE; codec <= CODEC_ZSTD; codec++) {
         if (!codec_available((codec_id)codec)) continue;
         for (size_t i = 0; i < 60; i++) {
-            table_options opt = {blocks[i % 5], restarts[i % 4], i % 3 ? 10 : 0, (codec_id)codec,
-                                 0};
+            table_options opt = {blocks[i % 5], restarts[i % 4], i % 3 ? 10 : 0, (codec_id)codec, 0,
+                                 NULL};
             model m;
             model_random(&m, 1 + check_below(i % 7 == 0 ? 3 : 400), (int)check_below(3),
                          check_below(2) ? 20 : 300);

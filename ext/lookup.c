@@ -1,0 +1,67 @@
+#include "lookup.h"
+
+#include <string.h>
+
+SQLITE_EXTENSION_INIT3
+
+/* SQLite looks for a name without a schema in temp, then in main, then in the others. */
+static int rank(const kv_table *t)
+{
+    if (sqlite3_stricmp(t->schema_name, "temp") == 0) return 0;
+    return sqlite3_stricmp(t->schema_name, "main") == 0 ? 1 : 2;
+}
+
+static int has_name(const kv_table *t, const char *name)
+{
+    size_t n = strlen(t->schema_name);
+
+    if (sqlite3_stricmp(t->schema.table, name) == 0) return 1;
+    return sqlite3_strnicmp(t->schema_name, name, (int)n) == 0 && name[n] == '.' &&
+           sqlite3_stricmp(t->schema.table, name + n + 1) == 0;
+}
+
+static kv_table *find(registry *owner, const char *name)
+{
+    kv_table *best = NULL;
+
+    for (kv_table *t = owner->tables; t; t = t->next) {
+        if (has_name(t, name) && (!best || rank(t) < rank(best))) best = t;
+    }
+    return best;
+}
+
+/* A table nobody has named yet in this connection is not connected: preparing a query does it. */
+static kv_table *find_or_connect(registry *owner, const char *name)
+{
+    kv_table *t = find(owner, name);
+    const char *dot = strchr(name, '.');
+    sqlite3_stmt *s = NULL;
+    char *sql;
+
+    if (t) return t;
+    sql = dot ? sqlite3_mprintf("SELECT 1 FROM \"%.*w\".\"%w\"", (int)(dot - name), name, dot + 1)
+              : sqlite3_mprintf("SELECT 1 FROM \"%w\"", name);
+    if (sql) (void)sqlite3_prepare_v2(owner->db, sql, -1, &s, NULL);
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    return find(owner, name);
+}
+
+int lookup_table(registry *owner, sqlite3_value *name, kv_table **out, char **error)
+{
+    const char *text = (const char *)sqlite3_value_text(name);
+    int rc;
+
+    *out = text ? find_or_connect(owner, text) : NULL;
+    if (!*out) {
+        *error = text ? sqlite3_mprintf("fastkv: there is no fastkv table \"%s\"", text)
+                      : sqlite3_mprintf("fastkv: a table's name cannot be NULL");
+        return SQLITE_ERROR;
+    }
+    rc = kv_table_ready(*out);
+    if (rc) {
+        const char *said = (*out)->base.zErrMsg;
+        *error = said ? sqlite3_mprintf("%s", said) : NULL;
+    }
+    return rc;
+}
