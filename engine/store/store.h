@@ -396,9 +396,10 @@ void store_end_install(fkv_store *s);
 ** `tables` now, or NULL. */
 FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
                                               uint64_t clean_lsn, int *maybe_new);
-/* Make an edit: manifest, version, superversion, files. Takes the install right itself. An edit that
-** does not fit any more, because another process was quicker, is dropped: FKV_OK as well. flushed:
-** the memtable that it replaces, or NULL; `base` is then man.tables_lsn when it was made. */
+/* Make an edit: manifest, version, superversion, files. Takes the install right itself. An
+** edit that does not fit any more, because another process was quicker, is dropped: FKV_OK as
+** well. flushed: the memtable that it replaces, or NULL; `base` is then man.tables_lsn when
+** it was made. */
 FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed,
                                         uint64_t base);
 void store_fit_cache(fkv_store *s);
