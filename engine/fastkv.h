@@ -332,6 +332,13 @@ typedef struct fkv_stats {
     uint64_t stall_us;               /* time commits were held back since open */
     uint64_t gets, seeks, rows_read; /* since open; rows_read counts rows cursors returned */
     uint64_t entries_skipped;        /* shadowed, deleted or expired entries cursors passed over */
+    uint64_t get_p50_ns, get_p99_ns; /* point reads: half of them, 99 in 100 took no longer */
+    uint64_t seek_p50_ns, seek_p99_ns;     /* positionings of cursors; these two are sampled */
+    uint64_t commit_p50_ns, commit_p99_ns; /* of fkv_txn_prepare to fkv_txn_commit */
+    uint64_t compaction_debt;              /* bytes to compact until every level has its size */
+    uint64_t flush_done, flush_total; /* bytes of the flush that is running here; total 0 = none */
+    uint64_t compact_done, compact_total; /* the same of the compaction */
+    uint64_t flush_rate, compact_rate;    /* bytes per second, of late */
 } fkv_stats;
 
 void fkv_stats_read(fkv_store *store, fkv_stats *out);

@@ -5,6 +5,7 @@
 #include "call.h"
 #include "errmap.h"
 #include "keyarg.h"
+#include "row.h"
 #include "setting.h"
 
 SQLITE_EXTENSION_INIT3
@@ -61,7 +62,7 @@ static int delete_range(kv_table *t, fkv_slice from, fkv_slice to)
 {
     fkv_status st = conn_writable(t->conn, t->schema.options.durability);
 
-    if (st == FKV_OK) st = fkv_txn_delete_range(t->conn->txn, from, to);
+    if (st == FKV_OK) st = row_delete_range(t, from, to);
     return errmap_vtab(&t->base, st);
 }
 

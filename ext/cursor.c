@@ -24,6 +24,7 @@
 
 #include "base/alloc.h"
 #include "errmap.h"
+#include "evict.h"
 #include "expiry.h"
 #include "gather.h"
 #include "keyrange.h"
@@ -160,6 +161,9 @@ static fkv_status get_point(kv_cursor *c, fkv_slice key, int *found)
 
     *found = 0;
     st = fkv_get(c->view->snapshot, overlay, key, &c->got);
+    if (table_of(c)->limit && (st == FKV_OK || st == FKV_NOTFOUND)) {
+        evict_looked_up(table_of(c), key, st == FKV_OK);
+    }
     if (st == FKV_NOTFOUND) return FKV_OK;
     if (st) return st;
     *found = 1;

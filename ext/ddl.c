@@ -201,6 +201,7 @@ int ddl_create(kv_table *t, char **error)
     if (rc == SQLITE_OK && t->conn->hosted) {
         rc = host_make_table(t->owner->db, t->schema_name, error);
     }
+    if (rc == SQLITE_OK) rc = setting_opened(t);
     if (rc) {
         leave(t, began, mark);
     } else {

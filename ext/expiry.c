@@ -159,11 +159,3 @@ void expiry_result(kv_table *t, sqlite3_context *context, int column, int64_t ex
     if (t->ttl_read_ms == 0) t->ttl_read_ms = now;
     sqlite3_result_double(context, (double)(expires_ms - now) / 1000);
 }
-
-fkv_status expiry_put(kv_table *t, int64_t expires_ms)
-{
-    fkv_slice key = buf_slice(&t->key), row = buf_slice(&t->row);
-
-    if (expires_ms == EXPIRY_NEVER) return fkv_txn_put(t->conn->txn, key, row);
-    return fkv_txn_put_expires(t->conn->txn, key, row, expires_ms);
-}

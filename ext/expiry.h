@@ -19,9 +19,6 @@ int expiry_of_update(kv_table *t, sqlite3_value **columns, int64_t *out);
 /* The moment for a new row that a function makes; ttl is a C NULL if none was given. */
 int expiry_of_new(kv_table *t, sqlite3_value *ttl, int64_t *out);
 
-/* Put t->row under t->key, to expire at that moment. */
-FKV_MUST_CHECK fkv_status expiry_put(kv_table *t, int64_t expires_ms);
-
 /* Column ttl or expires_at of a row that is being read. */
 void expiry_result(kv_table *t, sqlite3_context *context, int column, int64_t expires_ms);
 

@@ -78,7 +78,8 @@ static int already_loaded(sqlite3 *db)
     return found;
 }
 
-static const tvf_def *const tables[] = {&stats_function, &levels_function, &pop_function};
+static const tvf_def *const tables[] = {&stats_function, &levels_function, &jobs_function,
+                                        &pop_function};
 
 /* Those that read or write a table are not innocuous: a hostile schema could name one. */
 static const struct {

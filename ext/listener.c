@@ -55,6 +55,7 @@ static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sq
 
 static int disconnect(sqlite3_vtab *vtab)
 {
+    sqlite3_free(vtab->zErrMsg); /* SQLite does not ask for one after xSavepoint */
     alloc_free(vtab);
     return SQLITE_OK;
 }

@@ -6,12 +6,13 @@
 
 SQLITE_EXTENSION_INIT3
 
-const char *const option_names[OPTION_COUNT] = {"durability", "memory", "compression", "block_size",
-                                                "bloom_bits", "path",   "ttl"};
+const char *const option_names[OPTION_COUNT] = {"durability", "memory",     "compression",
+                                                "block_size", "bloom_bits", "path",
+                                                "ttl",        "max_keys",   "max_bytes"};
 
 static const char known[] =
-    "durability, memory, compression, ttl, block_size, bloom_bits, and path "
-    "in TEMP tables";
+    "durability, memory, compression, ttl, max_keys, max_bytes, block_size, "
+    "bloom_bits, and path in TEMP tables";
 
 /* A word from a list: its index, or -1. */
 static int word_index(const char *value, const char *const *words, int count)
@@ -83,6 +84,21 @@ static int64_t parse_seconds(const char *p)
     return digits && !*p ? ms : -1;
 }
 
+/* A limit: a number above 0, or none. */
+static const char *set_limit(uint64_t *out, const char *value, const char *right)
+{
+    int64_t n = parse_size(value);
+
+    if (sqlite3_stricmp(value, "none") == 0) {
+        *out = 0;
+    } else if (n > 0) {
+        *out = (uint64_t)n;
+    } else {
+        return right;
+    }
+    return NULL;
+}
+
 /* Set the field. Returns what would be right, or NULL when the value was. */
 static const char *set_field(kv_options *o, option_id id, const char *value)
 {
@@ -115,6 +131,10 @@ static const char *set_field(kv_options *o, option_id id, const char *value)
         if (n < 0 || (n == 0 && *value != 'n' && *value != 'N')) return "seconds above 0, or none";
         o->ttl_ms = n;
         return NULL;
+    case OPTION_MAX_KEYS:
+        return set_limit(&o->max_keys, value, "a number above 0, or none");
+    case OPTION_MAX_BYTES:
+        return set_limit(&o->max_bytes, value, "a size above 0, as 1000000 or '64MB', or none");
     case OPTION_PATH:
     default:
         return *value ? NULL : "a directory";

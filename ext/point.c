@@ -4,8 +4,10 @@
 
 #include "call.h"
 #include "errmap.h"
+#include "evict.h"
 #include "expiry.h"
 #include "lookup.h"
+#include "row.h"
 #include "rowcode.h"
 
 SQLITE_EXTENSION_INIT3
@@ -153,7 +155,7 @@ static int write_row(kv_table *t, const cell *value, int64_t expires_ms)
     rowcode_begin(&t->row, t->overrides, t->schema.key_count);
     rowcode_append(&t->row, value, 1);
     if (buf_status(&t->row)) return SQLITE_NOMEM;
-    return errmap_vtab(&t->base, expiry_put(t, expires_ms));
+    return errmap_vtab(&t->base, row_put(t, expires_ms));
 }
 
 /* -- fastkv_incr ------------------------------------------------------------------------------- */
@@ -293,7 +295,7 @@ static int cas(kv_table *t, kv_call *call)
     if (rc || !is_expected(&old, &expected)) goto done;
     c->result.integer = 1;
     if (fresh.type == SQLITE_NULL) {
-        rc = errmap_vtab(&t->base, fkv_txn_delete(t->conn->txn, buf_slice(&t->key)));
+        rc = errmap_vtab(&t->base, row_delete(t, buf_slice(&t->key)));
         goto done;
     }
     expires_ms = old.expires_ms;
@@ -357,6 +359,7 @@ void point_get(sqlite3_context *context, int argc, sqlite3_value **argv)
     rc = take_key(t, argv + 1);
     if (rc == SQLITE_DONE) return; /* NULL is no key */
     if (rc == SQLITE_OK) rc = read_row(t, &old);
+    if (rc == SQLITE_OK && t->limit) evict_looked_up(t, buf_slice(&t->key), old.found);
     if (rc) {
         fail(context, rc, t->base.zErrMsg ? sqlite3_mprintf("%s", t->base.zErrMsg) : NULL);
     } else {

@@ -4,6 +4,7 @@
 #include "errmap.h"
 #include "keyarg.h"
 #include "lookup.h"
+#include "row.h"
 #include "rowcode.h"
 
 SQLITE_EXTENSION_INIT3
@@ -43,13 +44,13 @@ static int take_row(kv_table *t, pop_call *c, const fkv_cursor *walk)
 }
 
 /* The walk shows the rows as they were when it was made: deleting them does not disturb it. */
-static fkv_status delete_each(const pop_call *c, fkv_txn *txn, fkv_cursor *walk)
+static fkv_status delete_each(const pop_call *c, kv_table *t, fkv_cursor *walk)
 {
     fkv_status st = FKV_OK;
 
     fkv_cursor_first(walk);
     for (int64_t i = 0; st == FKV_OK && i < c->taken && fkv_cursor_valid(walk); i++) {
-        st = fkv_txn_delete(txn, fkv_cursor_key(walk));
+        st = row_delete(t, fkv_cursor_key(walk));
         fkv_cursor_next(walk);
     }
     return st ? st : fkv_cursor_status(walk);
@@ -57,11 +58,11 @@ static fkv_status delete_each(const pop_call *c, fkv_txn *txn, fkv_cursor *walk)
 
 /* Many rows go by one range tombstone, which the next walk jumps. But it costs every read of this
 ** store a comparison until it is flushed: few rows go one by one. */
-static fkv_status delete_taken(pop_call *c, fkv_txn *txn, fkv_cursor *walk, fkv_slice from)
+static fkv_status delete_taken(pop_call *c, kv_table *t, fkv_cursor *walk, fkv_slice from)
 {
-    if (c->taken < RANGE_ROWS) return delete_each(c, txn, walk);
+    if (c->taken < RANGE_ROWS) return delete_each(c, t, walk);
     buf_append_u8(&c->last, 0); /* the least key above it */
-    return buf_status(&c->last) ? FKV_NOMEM : fkv_txn_delete_range(txn, from, buf_slice(&c->last));
+    return buf_status(&c->last) ? FKV_NOMEM : row_delete_range(t, from, buf_slice(&c->last));
 }
 
 static int take_rows(kv_table *t, pop_call *c, fkv_cursor *walk)
@@ -94,9 +95,9 @@ static int take_range(kv_table *t, pop_call *c, fkv_slice from, fkv_slice to)
     if (rc == SQLITE_OK) {
         rc = take_rows(t, c, walk);
         if (rc == SQLITE_OK) {
-            rc = errmap_vtab(&t->base, delete_taken(c, owner->txn, walk, from));
+            rc = errmap_vtab(&t->base, delete_taken(c, t, walk, from));
         }
-        if (rc) fkv_txn_rollback_to(owner->txn, mark); /* all of them or none */
+        if (rc) row_undo(t, mark); /* all of them or none */
         fkv_txn_release(owner->txn, mark);
     }
     fkv_cursor_free(walk);

@@ -18,6 +18,7 @@
 
 #include "base/coding.h"
 #include "errmap.h"
+#include "evict.h"
 #include "meta.h"
 
 SQLITE_EXTENSION_INIT3
@@ -82,7 +83,7 @@ int setting_share(kv_table *t, char **error)
     return rc;
 }
 
-void setting_opened(kv_table *t)
+int setting_opened(kv_table *t)
 {
     const kv_options *o = &t->schema.options;
 
@@ -90,13 +91,13 @@ void setting_opened(kv_table *t)
     if (o->codec) {
         fkv_ignore(fkv_set_codec(t->conn->store, get_be32(t->prefix), o->codec, o->codec_level));
     }
+    return evict_settle(t);
 }
 
-/* Tell the store. */
-static void apply(kv_table *t)
+static int apply(kv_table *t)
 {
     fkv_ignore(fkv_configure(t->conn->store, &t->schema.options.store));
-    setting_opened(t);
+    return setting_opened(t);
 }
 
 int setting_refresh(kv_table *t)
@@ -118,8 +119,7 @@ int setting_refresh(kv_table *t)
     options_release(&t->schema.options);
     t->schema.options = fresh;
     t->stale = 0;
-    if (!t->changed) apply(t);
-    return SQLITE_OK;
+    return t->changed ? evict_settle(t) : apply(t);
 }
 
 static unsigned data_version(const kv_table *t)
@@ -141,7 +141,7 @@ void setting_begin(kv_table *t)
 
 void setting_commit(kv_table *t)
 {
-    if (t->changed) apply(t);
+    if (t->changed) (void)apply(t); /* evict_settle() has been called for this */
     t->changed = 0;
     t->options_version = data_version(t); /* which this commit has moved */
 }
@@ -149,5 +149,6 @@ void setting_commit(kv_table *t)
 void setting_rollback(kv_table *t, int whole)
 {
     if (t->changed) t->stale = 1;
+    if (t->limit) evict_doubt(t);
     if (whole) t->changed = 0;
 }

@@ -15,8 +15,9 @@ int setting_change(kv_table *t, const char *name, const char *value);
 ** A result; *error may be set. */
 int setting_share(kv_table *t, char **error);
 
-/* The table's store is open: tell it how the table is compressed. */
-void setting_opened(kv_table *t);
+/* The table's store is open: the table's own options count from here on. SQLITE_OK or
+** SQLITE_NOMEM. */
+int setting_opened(kv_table *t);
 
 /* A write begins: see that the options are those of the shadow table. Cheap unless they may have
 ** changed. A result; zErrMsg is set on failure. */

@@ -1,5 +1,6 @@
 #include "stats.h"
 
+#include "evict.h"
 #include "lookup.h"
 
 SQLITE_EXTENSION_INIT3
@@ -8,6 +9,7 @@ SQLITE_EXTENSION_INIT3
 typedef struct numbers {
     fkv_stats store;
     uint64_t rows, bytes; /* of the table, roughly */
+    evict_numbers kept;   /* if it is a cache */
 } numbers;
 
 static int read_numbers(registry *owner, sqlite3_value *name, numbers *out, char **error)
@@ -21,6 +23,7 @@ static int read_numbers(registry *owner, sqlite3_value *name, numbers *out, char
     kv_table_bounds(t, &all);
     fkv_estimate(t->conn->store, fkv_slice_of(all.from, sizeof all.from),
                  fkv_slice_of(all.to, sizeof all.to), &out->rows, &out->bytes);
+    if (t->limit) evict_read_numbers(t, &out->kept);
     return SQLITE_OK;
 }
 
@@ -103,8 +106,20 @@ static void tell(const numbers *n, const stat_sink *out)
                   {"seeks", s->seeks},
                   {"rows_read", s->rows_read},
                   {"entries_skipped", s->entries_skipped},
+                  {"get_p50_ns", s->get_p50_ns},
+                  {"get_p99_ns", s->get_p99_ns},
+                  {"seek_p50_ns", s->seek_p50_ns},
+                  {"seek_p99_ns", s->seek_p99_ns},
+                  {"commit_p50_ns", s->commit_p50_ns},
+                  {"commit_p99_ns", s->commit_p99_ns},
+                  {"compaction_debt", s->compaction_debt},
                   {"disk_bytes", tables_bytes(s) + s->log_bytes},
-                  {"read_amplification", read_amplification(s)}};
+                  {"read_amplification", read_amplification(s)},
+                  {"kept_rows", n->kept.rows},
+                  {"kept_bytes", n->kept.bytes},
+                  {"kept_hits", n->kept.hits},
+                  {"kept_misses", n->kept.misses},
+                  {"evictions", n->kept.evictions}};
 
     for (size_t i = 0; i < sizeof single / sizeof single[0]; i++) {
         out->integer(out->arg, single[i].name, single[i].value);
@@ -183,6 +198,43 @@ const tvf_def levels_function = {.name = "fastkv_levels",
                                  .missing = "a table's name",
                                  .cost = 100,
                                  .fill = fill_levels};
+
+/* One row for what is under way in this process. */
+static void job_row(tvf_rows *rows, const char *name, uint64_t done, uint64_t total, uint64_t rate)
+{
+    double part = ratio(done, total);
+
+    if (total == 0) return;
+    if (part > 1) part = 1; /* what comes out may be larger than what went in */
+    tvf_add_text(rows, name);
+    tvf_add_real(rows, 100 * part);
+    if (rate) {
+        tvf_add_real(rows, (1 - part) * ratio(total, rate));
+    } else {
+        tvf_add(rows, &(cell){.type = SQLITE_NULL});
+    }
+}
+
+static int fill_jobs(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error)
+{
+    numbers n = {0};
+    int rc = read_numbers(owner, argv[0], &n, error);
+
+    if (rc) return rc;
+    job_row(rows, "flush", n.store.flush_done, n.store.flush_total, n.store.flush_rate);
+    job_row(rows, "compaction", n.store.compact_done, n.store.compact_total, n.store.compact_rate);
+    return SQLITE_OK;
+}
+
+const tvf_def jobs_function = {.name = "fastkv_jobs",
+                               .declaration = "CREATE TABLE x(job TEXT, percent REAL, seconds_left "
+                                              "REAL, \"table\" HIDDEN)",
+                               .columns = 3,
+                               .required = 1,
+                               .arguments = 1,
+                               .missing = "a table's name",
+                               .cost = 100,
+                               .fill = fill_jobs};
 
 /* -- as JSON ----------------------------------------------------------------------------------- */
 

@@ -7,6 +7,8 @@
 extern const tvf_def stats_function;  /* fastkv_stats(table): name, value */
 extern const tvf_def levels_function; /* fastkv_levels(table): level, files, bytes, entries */
 
+extern const tvf_def jobs_function; /* fastkv_jobs(table): job, percent, seconds_left */
+
 /* fastkv_stats_json(table). Its client data is the registry. */
 void stats_json(sqlite3_context *context, int argc, sqlite3_value **argv);
 

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/coding.h"
 #include "errmap.h"
+#include "evict.h"
 #include "keycode.h"
 #include "listener.h"
 #include "meta.h"
@@ -27,6 +28,7 @@ void kv_table_free(kv_table *t)
     }
     alloc_free(t->defaults);
     sqlite3_finalize(t->read_meta);
+    evict_leave(t);
     conn_release(t->conn);
     schema_release(&t->schema);
     sqlite3_free(t->schema_name);
@@ -233,9 +235,9 @@ int kv_table_ready(kv_table *t)
         t->base.zErrMsg = error;
         return rc;
     }
-    t->ready = 1;
-    setting_opened(t);
-    return SQLITE_OK;
+    rc = setting_opened(t);
+    t->ready = rc == SQLITE_OK;
+    return rc;
 }
 
 void kv_table_key(const kv_table *t, const cell *cells, buf *out)

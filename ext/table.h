@@ -9,6 +9,8 @@
 
 #define SPACE_BYTES 4
 
+typedef struct kv_limit kv_limit; /* evict.c */
+
 struct kv_table {
     sqlite3_vtab base;
     kv_table *next; /* registry.tables */
@@ -31,6 +33,7 @@ struct kv_table {
     sqlite3_value **defaults;    /* by column; NULL entries = no default */
     uint64_t rows;               /* estimate */
     unsigned plans;              /* xBestIndex calls since it was made */
+    kv_limit *limit;             /* it is a cache (evict.h); NULL = it is none */
     int64_t ttl_read_ms;         /* when a cursor first told a ttl; 0 = not yet (expiry.c) */
     buf key, old_key, row;       /* scratch of a write */
     cell *cells;                 /* scratch of a write: by column */

@@ -22,6 +22,7 @@
 #include "command.h"
 #include "errmap.h"
 #include "expiry.h"
+#include "row.h"
 #include "rowcode.h"
 #include "setting.h"
 #include "table.h"
@@ -207,7 +208,7 @@ static int insert_row(kv_table *t, sqlite3_value **argv)
         rc = errmap_vtab(&t->base, conn_writable(t->conn, s->options.durability));
     }
     if (rc == SQLITE_OK) rc = check_free(t);
-    return rc ? rc : errmap_vtab(&t->base, expiry_put(t, expires_ms));
+    return rc ? rc : errmap_vtab(&t->base, row_put(t, expires_ms));
 }
 
 /* Put under a new key. If the second half fails the first must not stay. */
@@ -221,11 +222,11 @@ static int move_row(kv_table *t, int64_t expires_ms)
     if (rc) return rc;
     st = fkv_txn_mark(txn, &mark);
     if (st) return errmap_vtab(&t->base, st);
-    st = fkv_txn_delete(txn, buf_slice(&t->old_key));
-    if (st == FKV_OK) st = expiry_put(t, expires_ms);
+    st = row_delete(t, buf_slice(&t->old_key));
+    if (st == FKV_OK) st = row_put(t, expires_ms);
     if (st) {
         rc = errmap_vtab(&t->base, st);
-        fkv_txn_rollback_to(txn, mark);
+        row_undo(t, mark);
     }
     fkv_txn_release(txn, mark);
     return rc;
@@ -250,7 +251,7 @@ static int change_row(kv_table *t, sqlite3_value *key, sqlite3_value **argv)
     if (rc == SQLITE_DONE) return SQLITE_OK;
     if (rc) return rc;
     if (!slice_equal(buf_slice(&t->key), buf_slice(&t->old_key))) return move_row(t, expires_ms);
-    return errmap_vtab(&t->base, expiry_put(t, expires_ms));
+    return errmap_vtab(&t->base, row_put(t, expires_ms));
 }
 
 static int delete_row(kv_table *t, sqlite3_value *key)
@@ -261,7 +262,7 @@ static int delete_row(kv_table *t, sqlite3_value *key)
         rc = errmap_vtab(&t->base, conn_writable(t->conn, t->schema.options.durability));
     }
     if (rc) return rc;
-    return errmap_vtab(&t->base, fkv_txn_delete(t->conn->txn, buf_slice(&t->old_key)));
+    return errmap_vtab(&t->base, row_delete(t, buf_slice(&t->old_key)));
 }
 
 int update_row(sqlite3_vtab *vtab, int argc, sqlite3_value **argv, sqlite3_int64 *rowid)

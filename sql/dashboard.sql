@@ -96,6 +96,17 @@ SELECT 53, printf('          write  %5.2f   bytes written for each byte put, sin
 UNION ALL
 SELECT 54, printf('          read   %5d   places that a range query merges', read_amp) FROM one WHERE disk IS NOT NULL
 UNION ALL
+SELECT 55, '' FROM one WHERE gets + puts > 100000
+UNION ALL -- (a few operations say little)
+SELECT 56, 'LATENCY                 half within  99 in 100 within' FROM one WHERE gets + puts > 100000
+UNION ALL
+SELECT 57 + (kind = 'seek') + 2 * (kind = 'commit'),
+       printf('          %-8s %11.1f µs %15.1f µs', iif(kind = 'get', 'point', iif(kind = 'seek', 'range', kind)),
+              max(value) FILTER (WHERE part = 'p50') / 1e3, max(value) FILTER (WHERE part = 'p99') / 1e3)
+FROM (SELECT substr(name, 1, instr(name, '_') - 1) AS kind, substr(name, instr(name, '_') + 1, 3) AS part, value
+      FROM stat WHERE name GLOB '*_p[59][09]_ns'), one
+WHERE gets + puts > 100000 GROUP BY kind
+UNION ALL
 SELECT 60, '' FROM one WHERE disk IS NOT NULL
 UNION ALL
 SELECT 61, printf('WORK      %d writes in its life', puts) FROM one WHERE disk IS NOT NULL

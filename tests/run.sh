@@ -180,6 +180,7 @@ STARTED=$(date +%s)
 
 # -- build, run, add up -----------------------------------------------------------------------------
 
+make --no-print-directory -s build/config.mk || exit 1
 (
     [ ${#DEPS[@]} = 0 ] || make --no-print-directory "${DEPS[@]}"
     echo $? >"$LOGS/deps.status"

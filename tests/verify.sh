@@ -111,6 +111,7 @@ suites() { # what has no stage of its own, in every build mode
         program asan "$suite" $((2 * SHARE))
     done
     program tsan model/test_engine_model $((2 * SHARE))
+    program release txn/test_mixed_crash 10 # at every point
 }
 
 script() {

@@ -130,6 +130,7 @@ struct fkv_env {
     void (*unmap)(fkv_env *, void *base, size_t size);
 
     uint64_t (*now_us)(fkv_env *); /* monotonic microseconds */
+    uint64_t (*now_ns)(fkv_env *); /* the same clock, nanoseconds */
     int64_t (*wall_ms)(fkv_env *); /* milliseconds since 1970 */
     void (*sleep_us)(fkv_env *, uint64_t us);
     FKV_MUST_CHECK fkv_status (*random)(fkv_env *, void *out, size_t size);

@@ -211,6 +211,11 @@ static uint64_t now_us(fkv_env *env)
     return base_of(env)->now_us(base_of(env));
 }
 
+static uint64_t now_ns(fkv_env *env)
+{
+    return base_of(env)->now_ns(base_of(env));
+}
+
 static int64_t wall_ms(fkv_env *env)
 {
     fault_env *f = env->state;
@@ -347,6 +352,7 @@ static const fkv_env fault_functions = {
     .map = map,
     .unmap = unmap,
     .now_us = now_us,
+    .now_ns = now_ns,
     .wall_ms = wall_ms,
     .sleep_us = sleep_us,
     .random = random_bytes,

@@ -539,6 +539,7 @@ fkv_env *env_posix(void)
                           .map = posix_map,
                           .unmap = posix_unmap,
                           .now_us = posix_now_us,
+                          .now_ns = posix_now_ns,
                           .wall_ms = posix_wall_ms,
                           .sleep_us = posix_sleep_us,
                           .random = posix_random,

@@ -25,6 +25,7 @@ uint32_t posix_fork_count(fkv_env *env);
 void *posix_map(fkv_env *env, size_t size);
 void posix_unmap(fkv_env *env, void *base, size_t size);
 uint64_t posix_now_us(fkv_env *env);
+uint64_t posix_now_ns(fkv_env *env);
 int64_t posix_wall_ms(fkv_env *env);
 void posix_sleep_us(fkv_env *env, uint64_t us);
 FKV_MUST_CHECK fkv_status posix_random(fkv_env *env, void *out, size_t size);

@@ -69,13 +69,18 @@ void posix_unmap(fkv_env *env, void *base, size_t size)
 
 /* -- clocks --------------------------------------------------------------------------------- */
 
-uint64_t posix_now_us(fkv_env *env)
+uint64_t posix_now_ns(fkv_env *env)
 {
     struct timespec t;
 
     (void)env;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t posix_now_us(fkv_env *env)
+{
+    return posix_now_ns(env) / 1000;
 }
 
 int64_t posix_wall_ms(fkv_env *env)

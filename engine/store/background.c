@@ -95,7 +95,7 @@ static int compact_progress(void *arg, uint64_t bytes_done)
 {
     fkv_store *s = arg;
 
-    (void)bytes_done;
+    atomic_store(&s->compact_done, bytes_done);
     return atomic_load(&s->stopping) && !s->options.inline_background;
 }
 
@@ -132,6 +132,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     store_compact_context(s, &c);
     c.progress = flush_progress;
     atomic_store(&s->flush_done, 0);
+    atomic_store(&s->flush_total, m->record_bytes);
     rc = flush_memtable(&c, m, v->tables, &edit);
     bytes = edit_bytes(&edit);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
@@ -142,8 +143,19 @@ fkv_status store_flush_one(fkv_store *s, int *did)
         count_add(&s->counters.bytes_flushed, bytes);
         note_rate(&s->flush_rate, m->record_bytes, env->now_us(env) - started);
     }
+    atomic_store(&s->flush_total, 0);
     superversion_unref(v);
     return rc;
+}
+
+static uint64_t job_bytes(const compaction_job *job)
+{
+    uint64_t n = 0;
+
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < job->counts[side]; i++)
+            n += job->inputs[side][i]->summary.file_bytes;
+    return n;
 }
 
 fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *job)
@@ -155,7 +167,10 @@ fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *j
 
     store_compact_context(s, &c);
     c.progress = compact_progress;
+    atomic_store(&s->compact_done, 0);
+    atomic_store(&s->compact_total, job_bytes(job));
     rc = compact_run(&c, v, job, &edit);
+    atomic_store(&s->compact_total, 0);
     bytes = job->move ? 0 : edit_bytes(&edit);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_install(s, &edit, NULL, 0);

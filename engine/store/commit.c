@@ -206,6 +206,7 @@ static fkv_status prepare(fkv_txn *t, fkv_durability durability, int hosted)
     if (!t->active) return FKV_OK;
     rc = store_check_writable(s);
     if (rc) return rc;
+    if (!t->prepare_ns) t->prepare_ns = s->env->now_ns(s->env);
     if (t->prepared &&
         (!t->logged || (t->hosted == hosted && (t->logged_sync || durability != FKV_SYNC))))
         return FKV_OK;
@@ -326,6 +327,7 @@ void fkv_txn_commit(fkv_txn *t)
         }
         if (t->hosted) atomic_store(&store_page(s)->unsettled_lsn, UINT64_MAX);
         t->logged = t->logged_sync = t->hosted = 0;
+        histogram_add(&s->counters.commit_ns, s->env->now_ns(s->env) - t->prepare_ns);
     }
     txn_end(t);
     if (s->options.inline_background) store_maintain(s);

@@ -23,6 +23,7 @@ struct fkv_cursor {
     int valid;
     fkv_status status;
     uint64_t rows, skipped;
+    uint64_t began_ns; /* this positioning is a sample; 0 = it is none */
 };
 
 fkv_status fkv_cursor_new(fkv_snapshot *snapshot, fkv_txn *t, fkv_cursor **out)
@@ -129,11 +130,22 @@ static fkv_status build_merge(fkv_cursor *c)
 /* Before every positioning. */
 static int ready(fkv_cursor *c)
 {
+    fkv_store *s = c->store;
+    uint64_t n = atomic_fetch_add_explicit(&s->counters.seeks, 1, memory_order_relaxed);
+
     c->valid = 0;
     c->status = FKV_OK;
-    count_add(&c->store->counters.seeks, 1);
+    c->began_ns = n % SAMPLE_SEEKS ? 0 : s->env->now_ns(s->env);
     if (!c->merge) c->status = build_merge(c);
     return c->status == FKV_OK;
+}
+
+/* After it. */
+static void note_time(const fkv_cursor *c)
+{
+    fkv_store *s = c->store;
+
+    if (c->began_ns) histogram_add(&s->counters.seek_ns, s->env->now_ns(s->env) - c->began_ns);
 }
 
 static int shows_row(const fkv_cursor *c)
@@ -197,6 +209,7 @@ void fkv_cursor_first(fkv_cursor *c)
 
     if (!ready(c)) return;
     seek_forward(c, buf_slice(&c->from));
+    note_time(c);
     if (c->skipped - skipped < DEAD_RUN_MIN || !may_use_notes(c) || c->status) return;
     if (c->valid) {
         store_note_dead(c->store, buf_slice(&c->from), c->merge->entry->key, seq);
@@ -214,6 +227,7 @@ void fkv_cursor_last(fkv_cursor *c)
         c->merge->ops->last(c->merge);
     }
     settle_back(c);
+    note_time(c);
 }
 
 void fkv_cursor_seek(fkv_cursor *c, fkv_slice key)
@@ -221,6 +235,7 @@ void fkv_cursor_seek(fkv_cursor *c, fkv_slice key)
     if (!ready(c)) return;
     if (slice_compare(key, buf_slice(&c->from)) < 0) key = buf_slice(&c->from);
     seek_forward(c, key);
+    note_time(c);
 }
 
 void fkv_cursor_next(fkv_cursor *c)

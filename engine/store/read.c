@@ -108,7 +108,7 @@ static fkv_status get_own(fkv_txn *t, fkv_slice key, verdict *decided, fkv_value
     return FKV_OK;
 }
 
-fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out)
+static fkv_status get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out)
 {
     fkv_store *s = snap->store;
     superversion *v = snap->view;
@@ -117,7 +117,6 @@ fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out
     fkv_status rc = FKV_OK;
 
     *out = (fkv_value){0};
-    count_add(&s->counters.gets, 1);
     if (t && t->active) {
         rc = get_own(t, key, &decided, out);
         if (rc || decided != UNKNOWN) return rc ? rc : decided == FOUND ? FKV_OK : FKV_NOTFOUND;
@@ -131,6 +130,19 @@ fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out
     }
     rc = get_from_tables(s, v->tables, key, &decided, out);
     return rc ? rc : decided == FOUND ? FKV_OK : FKV_NOTFOUND;
+}
+
+fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out)
+{
+    fkv_store *s = snap->store;
+    uint64_t number = atomic_fetch_add_explicit(&s->counters.gets, 1, memory_order_relaxed), began;
+    fkv_status rc;
+
+    if (number % SAMPLE_GETS) return get(snap, t, key, out);
+    began = s->env->now_ns(s->env);
+    rc = get(snap, t, key, out);
+    histogram_add(&s->counters.get_ns, s->env->now_ns(s->env) - began);
+    return rc;
 }
 
 void fkv_value_release(fkv_value *value)

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 
 #include "base/coding.h"
+#include "base/histogram.h"
 #include "compact/compact.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -57,7 +58,11 @@ typedef struct log_entry {
 typedef struct store_counters {
     _Atomic uint64_t bytes_put, bytes_logged, bytes_flushed, bytes_compacted;
     _Atomic uint64_t flushes, compactions, stall_us, gets, seeks, rows_read, skipped;
+    histogram get_ns, seek_ns; /* of every SAMPLE_GETS-th, every SAMPLE_SEEKS-th */
+    histogram commit_ns;       /* from prepare to visible */
 } store_counters;
+
+enum { SAMPLE_GETS = 64, SAMPLE_SEEKS = 16 };
 
 enum { HOST_POINTS = 256 };
 
@@ -177,8 +182,9 @@ struct fkv_store {
     int closing;                /* the last close: no thread is started any more */
     int compact_idle;           /* the compactor found nothing to do for the current version */
     uint64_t unsynced_since_us; /* first unsynced background commit; 0 = none */
-    _Atomic uint64_t flush_done;
-    _Atomic uint64_t flush_rate; /* bytes per second, smoothed */
+    _Atomic uint64_t flush_done, flush_total;     /* bytes of the flush that is running; 0 = none */
+    _Atomic uint64_t compact_done, compact_total; /* the same of the compaction */
+    _Atomic uint64_t flush_rate;                  /* bytes per second, smoothed */
     _Atomic uint64_t compact_rate;
     _Atomic uint64_t debt; /* pick_debt of current->tables */
     _Atomic uint32_t level0_files;
@@ -440,10 +446,11 @@ struct fkv_txn {
     void *host_arg;
     batch *writes;
     int active;
-    int prepared;    /* nothing written since the last prepare */
-    int logged;      /* a PREPARE of this transaction is in the log, undecided */
-    int logged_sync; /* … and it is durable */
-    int hosted;      /* … and the host decides */
+    int prepared;        /* nothing written since the last prepare */
+    uint64_t prepare_ns; /* when the first prepare began; 0 = not yet */
+    int logged;          /* a PREPARE of this transaction is in the log, undecided */
+    int logged_sync;     /* … and it is durable */
+    int hosted;          /* … and the host decides */
     uint64_t logged_lsn;
     uint64_t logged_first_seq;
     uint32_t logged_count;

@@ -186,6 +186,25 @@ static void memtable_stats(const superversion *v, fkv_stats *out)
         out->immutable_entries += atomic_load(&v->sealed[i]->records);
 }
 
+static void work_stats(fkv_store *s, fkv_stats *out)
+{
+    const store_counters *c = &s->counters;
+
+    out->get_p50_ns = histogram_within(&c->get_ns, 0.5);
+    out->get_p99_ns = histogram_within(&c->get_ns, 0.99);
+    out->seek_p50_ns = histogram_within(&c->seek_ns, 0.5);
+    out->seek_p99_ns = histogram_within(&c->seek_ns, 0.99);
+    out->commit_p50_ns = histogram_within(&c->commit_ns, 0.5);
+    out->commit_p99_ns = histogram_within(&c->commit_ns, 0.99);
+    out->compaction_debt = atomic_load(&s->debt);
+    out->flush_done = atomic_load(&s->flush_done);
+    out->flush_total = atomic_load(&s->flush_total);
+    out->compact_done = atomic_load(&s->compact_done);
+    out->compact_total = atomic_load(&s->compact_total);
+    out->flush_rate = atomic_load(&s->flush_rate);
+    out->compact_rate = atomic_load(&s->compact_rate);
+}
+
 void fkv_stats_read(fkv_store *s, fkv_stats *out)
 {
     superversion *v = store_current(s);
@@ -229,4 +248,5 @@ void fkv_stats_read(fkv_store *s, fkv_stats *out)
     out->rows_read = atomic_load(&c->rows_read);
     out->entries_skipped = atomic_load(&c->skipped);
     superversion_unref(v);
+    work_stats(s, out);
 }

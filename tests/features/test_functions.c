@@ -193,6 +193,51 @@ static void nothing_is_done_twice(void)
     end_test(a, b);
 }
 
+/* -- work under way ---------------------------------------------------------------------------- */
+
+static _Atomic int compacted;
+
+static void *compact_all(void *arg)
+{
+    sqlite3 *db = open_one();
+
+    (void)arg;
+    CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv(kv) VALUES('compact')");
+    atomic_store(&compacted, 1);
+    CHECK_CLOSE(db);
+    return NULL;
+}
+
+/* A compaction is seen by another connection while it runs, and not any more when it is over. */
+static void jobs_are_told_of(void)
+{
+    sqlite3 *b, *a = begin_test("WAL", &b);
+    pthread_t thread;
+    int64_t seen = 0;
+
+    CHECK_SQL(a, SQLITE_OK,
+              "INSERT INTO kv(kv) VALUES('compression=zlib:9'); WITH RECURSIVE i(n) AS (SELECT 1 "
+              "UNION ALL SELECT n + 1 FROM i WHERE n < 60000) INSERT INTO kv SELECT n, "
+              "hex(randomblob(100)) FROM i");
+    CHECK_NUMBER(a, "SELECT count(*) FROM fastkv_jobs('kv')", 0);
+    if (pthread_create(&thread, NULL, compact_all, NULL)) abort();
+    while (!atomic_load(&compacted) && !seen) {
+        seen = number(b, "SELECT count(*) FROM fastkv_jobs('kv') WHERE job IN ('flush', "
+                         "'compaction') AND percent BETWEEN 0 AND 100 AND (seconds_left IS NULL OR "
+                         "seconds_left BETWEEN 0 AND 1000)");
+    }
+    (void)pthread_join(thread, NULL);
+    CHECK(seen > 0);
+    CHECK_NUMBER(b, "SELECT count(*) FROM fastkv_jobs('kv')", 0);
+    CHECK_NUMBER(b, "SELECT count(*) FROM kv", 60000);
+    CHECK_NUMBER(b,
+                 "SELECT sum(value > 0) FROM fastkv_stats('kv') WHERE name IN ('get_p50_ns', "
+                 "'seek_p50_ns', 'commit_p50_ns', 'get_p99_ns', 'seek_p99_ns', 'commit_p99_ns')",
+                 6);
+    end_test(a, b);
+}
+
 TEST_MAIN("test_functions", TEST_CASE(get_sees_what_a_select_sees),
           TEST_CASE(writes_are_seen_when_committed), TEST_CASE(deleted_ranges_respect_snapshots),
-          TEST_CASE(options_reach_the_other_connections), TEST_CASE(nothing_is_done_twice))
+          TEST_CASE(options_reach_the_other_connections), TEST_CASE(nothing_is_done_twice),
+          TEST_CASE(jobs_are_told_of))

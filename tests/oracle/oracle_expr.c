@@ -305,7 +305,7 @@ static void put_match(gen *g, const source *s)
         put(g, ", 1, 50)"); /* a pattern must not be too long: that is an error */
         return;
     }
-    put(g, NATIVE);
+    if (s->t != &g->n) put(g, NATIVE);
     put_column(g, s);
     put(g, "%s%s", chance(g, 8) ? " NOT" : "", glob ? " GLOB " : " LIKE ");
     put_pattern(g, glob);

@@ -30,11 +30,11 @@
 
 #include "oracle.h"
 
-/* Rows of a `make test`, about 25 seconds, and for each FKV_TEST_SCALE of a `make verify`. */
+/* Rows of a `make test`, about 15 seconds, and for each FKV_TEST_SCALE of a `make verify`. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { ROWS_PER_TEST = 120000, ROWS_PER_SCALE = 350000 };
+enum { ROWS_PER_TEST = 80000, ROWS_PER_SCALE = 350000 };
 #else
-enum { ROWS_PER_TEST = 800000, ROWS_PER_SCALE = 800000 };
+enum { ROWS_PER_TEST = 500000, ROWS_PER_SCALE = 800000 };
 #endif
 enum { JUDGED_FROM = 300000 }; /* rows: shorter runs are not asked for variety */
 

@@ -11,6 +11,7 @@ SELECT level, files, bytes > 0, entries FROM fastkv_levels('kv') WHERE files;
 INSERT INTO kv(kv) VALUES ('compact');
 SELECT level, files, bytes > 0, entries FROM fastkv_levels('main.kv') WHERE files;
 SELECT count(*) FROM fastkv_levels('kv');
+SELECT count(*) FROM fastkv_jobs('kv');
 SELECT count(value) FROM kv WHERE key IN (1, 2, 3);
 SELECT value > 0 FROM fastkv_stats('kv') WHERE name IN ('gets', 'cache_misses', 'bytes_put', 'write_amplification', 'disk_bytes');
 SELECT value FROM fastkv_stats('other') WHERE name = 'table_rows';

@@ -1,0 +1,32 @@
+#include "row.h"
+
+#include "evict.h"
+#include "expiry.h"
+
+fkv_status row_put(kv_table *t, int64_t expires_ms)
+{
+    fkv_slice key = buf_slice(&t->key), row = buf_slice(&t->row);
+    fkv_txn *txn = t->conn->txn;
+    fkv_status st = expires_ms == EXPIRY_NEVER ? fkv_txn_put(txn, key, row)
+                                               : fkv_txn_put_expires(txn, key, row, expires_ms);
+
+    return st || !t->limit ? st : evict_after_put(t, key, row.size);
+}
+
+fkv_status row_delete(kv_table *t, fkv_slice key)
+{
+    if (t->limit) evict_forget(t, key);
+    return fkv_txn_delete(t->conn->txn, key);
+}
+
+fkv_status row_delete_range(kv_table *t, fkv_slice from, fkv_slice to)
+{
+    if (t->limit) evict_doubt(t);
+    return fkv_txn_delete_range(t->conn->txn, from, to);
+}
+
+void row_undo(kv_table *t, uint64_t mark)
+{
+    fkv_txn_rollback_to(t->conn->txn, mark);
+    if (t->limit) evict_doubt(t);
+}
