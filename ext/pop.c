@@ -78,9 +78,28 @@ static int take_rows(kv_table *t, pop_call *c, fkv_cursor *walk)
     return errmap_vtab(&t->base, fkv_cursor_status(walk));
 }
 
+/* Where to begin: behind what the pop before this one, in the same transaction, has taken, if
+** nothing has been written or undone since. (The store knows the same of what is committed.) */
+static fkv_slice begin_at(const kv_table *t, fkv_slice from)
+{
+    int known = t->conn->epoch == t->popped_epoch && t->popped_to.size > 0 &&
+                slice_equal(buf_slice(&t->popped_from), from);
+
+    return known ? buf_slice(&t->popped_to) : from;
+}
+
+static void note_popped(kv_table *t, const pop_call *c, fkv_slice from)
+{
+    t->popped_epoch = t->conn->epoch;
+    buf_set(&t->popped_from, from);
+    buf_set(&t->popped_to, buf_slice(&c->last));
+    if (buf_status(&t->popped_from) || buf_status(&t->popped_to)) buf_clear(&t->popped_to);
+}
+
 static int take_range(kv_table *t, pop_call *c, fkv_slice from, fkv_slice to)
 {
     conn *owner = t->conn;
+    fkv_slice at = begin_at(t, from);
     fkv_cursor *walk = NULL;
     view *v = NULL;
     uint64_t mark = 0;
@@ -89,17 +108,16 @@ static int take_range(kv_table *t, pop_call *c, fkv_slice from, fkv_slice to)
 
     if (st == FKV_OK) st = conn_view(owner, &v);
     if (st == FKV_OK) st = fkv_cursor_new(v->snapshot, conn_overlay(owner), &walk);
-    if (st == FKV_OK) st = fkv_cursor_bounds(walk, from, to);
+    if (st == FKV_OK) st = fkv_cursor_bounds(walk, at, to);
     if (st == FKV_OK) st = fkv_txn_mark(owner->txn, &mark);
     rc = errmap_vtab(&t->base, st);
     if (rc == SQLITE_OK) {
         rc = take_rows(t, c, walk);
-        if (rc == SQLITE_OK) {
-            rc = errmap_vtab(&t->base, delete_taken(c, t, walk, from));
-        }
+        if (rc == SQLITE_OK) rc = errmap_vtab(&t->base, delete_taken(c, t, walk, from));
         if (rc) row_undo(t, mark); /* all of them or none */
         fkv_txn_release(owner->txn, mark);
     }
+    if (rc == SQLITE_OK && c->taken) note_popped(t, c, from);
     fkv_cursor_free(walk);
     view_release(v);
     return rc;

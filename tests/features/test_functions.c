@@ -111,6 +111,43 @@ static void deleted_ranges_respect_snapshots(void)
     end_test(a, b);
 }
 
+static int64_t stat_of(sqlite3 *db, const char *name)
+{
+    char sql[200];
+
+    (void)snprintf(sql, sizeof sql, "SELECT value FROM fastkv_stats('other') WHERE name = '%s'",
+                   name);
+    return number(db, sql);
+}
+
+/* However many rows: one record in the log, and nothing is walked over afterwards. */
+static void deleting_a_range_costs_one_record(void)
+{
+    static const char *const ways[] = {"INSERT INTO kv(kv, arg) VALUES('delete-prefix', 'key')",
+                                       "INSERT INTO kv(kv, arg) VALUES('delete-range', "
+                                       "'[\"key0\", \"key9999999\"]')",
+                                       "INSERT INTO kv(kv) VALUES('truncate')", "DROP TABLE kv"};
+
+    for (int way = 0; way < 4; way++) {
+        sqlite3 *b, *a = begin_test("WAL", &b);
+        int64_t logged, skipped;
+        CHECK_SQL(
+            a, SQLITE_OK,
+            "CREATE VIRTUAL TABLE other USING fastkv; INSERT INTO other VALUES(1, 1); WITH "
+            "RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 50000) "
+            "INSERT INTO kv SELECT 'key' || n, n FROM i; INSERT INTO kv(kv) VALUES('compact')");
+        logged = stat_of(a, "bytes_logged");
+        skipped = stat_of(a, "entries_skipped");
+        CHECK_SQL(a, SQLITE_OK, "%s", ways[way]);
+        CHECK(stat_of(a, "bytes_logged") - logged < 300);
+        if (way < 3) CHECK_NUMBER(a, "SELECT count(*) FROM kv", 0);
+        CHECK(stat_of(a, "entries_skipped") - skipped < 10);
+        CHECK_SQL(a, SQLITE_OK, "INSERT INTO other(other) VALUES('settle')");
+        CHECK(stat_of(a, "disk_bytes") < 400 << 10); /* the files went as a whole */
+        end_test(a, b);
+    }
+}
+
 /* Another connection's change of an option holds from the next transaction that writes. */
 static void options_reach_the_other_connections(void)
 {
@@ -239,5 +276,6 @@ static void jobs_are_told_of(void)
 
 TEST_MAIN("test_functions", TEST_CASE(get_sees_what_a_select_sees),
           TEST_CASE(writes_are_seen_when_committed), TEST_CASE(deleted_ranges_respect_snapshots),
+          TEST_CASE(deleting_a_range_costs_one_record),
           TEST_CASE(options_reach_the_other_connections), TEST_CASE(nothing_is_done_twice),
           TEST_CASE(jobs_are_told_of))

@@ -201,6 +201,34 @@ static void a_pop_costs_the_same_however_many_there_were(void)
     end_test(db);
 }
 
+/* The same within one transaction, where the store has no part in it; and what happens in between
+** is seen. */
+static void pops_of_one_transaction(void)
+{
+    enum { POPS = 2000 };
+    sqlite3 *db = begin_test();
+    int64_t before;
+
+    fill(db, 1, POPS + 10);
+    CHECK_SQL(db, SQLITE_OK, "BEGIN; SELECT count(*) FROM fastkv_pop('q', NULL)");
+    before = skipped(db);
+    for (int i = 2; i <= POPS; i++) CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", i);
+    CHECK(skipped(db) - before < (int64_t)POPS * 10);
+    CHECK_SQL(db, SQLITE_OK, "INSERT INTO q VALUES(5, 'again')");
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 5);
+    CHECK_SQL(db, SQLITE_OK, "SAVEPOINT s");
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", POPS + 1);
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", POPS + 2);
+    CHECK_SQL(db, SQLITE_OK, "ROLLBACK TO s");
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", POPS + 1);
+    CHECK_SQL(db, SQLITE_OK, "ROLLBACK");
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 1);
+    CHECK_SQL(db, SQLITE_OK, "INSERT INTO q VALUES(0, 'below')");
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 0);
+    CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 2);
+    end_test(db);
+}
+
 /* -- threads and processes --------------------------------------------------------------------- */
 
 enum { PUTS = 300 };
@@ -316,5 +344,5 @@ static void what_another_process_puts_is_seen(void)
 TEST_MAIN("test_queue", TEST_CASE(the_first_row_is_the_right_one),
           TEST_CASE(notes_are_for_their_snapshots),
           TEST_CASE(a_pop_costs_the_same_however_many_there_were),
-          TEST_CASE(what_is_committed_is_seen_by_all_threads),
+          TEST_CASE(pops_of_one_transaction), TEST_CASE(what_is_committed_is_seen_by_all_threads),
           TEST_CASE(what_another_process_puts_is_seen))

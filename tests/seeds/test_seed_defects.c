@@ -299,6 +299,17 @@ static void the_log_is_synced_soon_and_the_manifest_replaced(void)
     before = atomic_load(&log_syncs);
     CHECK_SQL(db, SQLITE_OK, "PRAGMA synchronous = FULL; INSERT INTO kv VALUES('b', 1)");
     CHECK(atomic_load(&log_syncs) > before); /* at once */
+    /* The table's own word counts more than the database's. */
+    CHECK_SQL(db, SQLITE_OK,
+              "PRAGMA synchronous = OFF; INSERT INTO kv(kv) VALUES('durability=sync')");
+    before = atomic_load(&log_syncs);
+    CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv VALUES('c', 1)");
+    CHECK(atomic_load(&log_syncs) > before);
+    CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv(kv) VALUES('durability=none')");
+    (void)sqlite3_sleep(1500); /* let the syncer come to rest */
+    before = atomic_load(&log_syncs);
+    CHECK_SQL(db, SQLITE_OK, "PRAGMA synchronous = FULL; INSERT INTO kv VALUES('d', 1)");
+    CHECK(atomic_load(&log_syncs) == before);
     for (int i = 0; i < 3; i++)
         CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv VALUES(%d, 1); INSERT INTO kv(kv) VALUES('flush')",
                   i);
