@@ -24,7 +24,7 @@ switches() {
 6|a table of another store or time is taken|unit/test_table_damage crash/test_damage
 7|what the manifest says of a table is believed|issues/test_manifest_bounds
 8|the filter is built from half of the keys|unit/test_filter unit/test_table
-9|the block cache does not ask which file|unit/test_cache model/test_engine_model
+9|the block cache takes no reference for who asks|unit/test_cache model/test_engine_model
 10|compaction drops a tombstone while older values lie deeper|unit/test_pick_model model/test_engine_model
 11|compaction drops range tombstones|model/test_deep_ranges
 12|a flush drops tombstones|model/test_engine_model

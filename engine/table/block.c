@@ -1,5 +1,7 @@
 #include "table/block.h"
 
+enum { RESTARTS_FETCHED = 16, INTERVAL_FETCHED = 1024, CACHE_LINE = 64 };
+
 /* -- decoding -------------------------------------------------------------------------------- */
 
 /* Decode the entry at offset `at` <= limit. 0 if malformed. */
@@ -61,6 +63,10 @@ static uint32_t find_restart(const uint8_t *data, uint32_t limit, uint32_t count
 {
     uint32_t low = 0, high = count;
 
+    /* All the keys that the search may look at come at the same time, not one after the other. */
+    if (count <= RESTARTS_FETCHED) {
+        for (uint32_t i = 0; i < count; i++) __builtin_prefetch(data + restart_at(data, limit, i));
+    }
     while (high - low > 1) {
         uint32_t mid = low + (high - low) / 2, at = restart_at(data, limit, mid);
         block_entry e;
@@ -72,6 +78,13 @@ static uint32_t find_restart(const uint8_t *data, uint32_t limit, uint32_t count
         }
     }
     return low;
+}
+
+/* Where an entry begins only the one before it tells: without this each would be waited for. */
+static inline void fetch_interval(const uint8_t *data, uint32_t from, uint32_t to)
+{
+    if (to > from + INTERVAL_FETCHED) to = from + INTERVAL_FETCHED;
+    for (uint32_t at = from + CACHE_LINE; at < to; at += CACHE_LINE) __builtin_prefetch(data + at);
 }
 
 typedef enum scan_result { SCAN_BAD, SCAN_END, SCAN_EQUAL, SCAN_GREATER } scan_result;
@@ -94,6 +107,7 @@ static scan_result scan_to(const uint8_t *data, uint32_t limit, uint32_t count, 
     if (restart == UINT32_MAX) return SCAN_BAD;
     at = restart_at(data, limit, restart);
     if (at >= limit) return SCAN_BAD;
+    fetch_interval(data, at, restart + 1 < count ? restart_at(data, limit, restart + 1) : limit);
     for (; at < limit; at = e->next) {
         fkv_slice rest, suffix;
         size_t common;

@@ -1,31 +1,42 @@
 /*
-** cache.c -- a sharded, strict LRU cache of blocks.
+** cache.c -- the blocks that are kept in memory, by the clock.
 **
-** Sixteen shards, each a hash table and a list from newest to oldest under its own mutex. The
-** cache holds one reference to each block it lists; evicting drops that reference, so a block
-** that somebody reads lives on until they let go. Bytes in use by readers alone are not counted:
-** they are few. A block larger than a shard's share of the capacity is not kept. What a scan read
-** comes in at the old end and only while there is room: a scan never drives out what point reads
-** have asked for.
+** There is no table of what is cached: each open table has a slot for each of its blocks, beside
+** the key that leads to it, so that finding one costs a cache line that the search has brought
+** in already (a hash table cost two more, a fifth of a point read). A table that is closed empties
+** its slots: blocks of files that are gone leave at once.
+**
+** Sixteen shards, each a ring of blocks with a hand, under its own mutex; the address of a slot
+** tells its shard. A block that is found is marked, no more: moving it in a list would touch its
+** neighbours, which lie anywhere. When room is needed the hand goes round: a marked block loses its
+** mark, one without goes (Corbato's clock, an approximation of least recently used).
+**
+** The cache holds one reference to each block it lists, so a block that somebody reads lives on
+** after it has gone from here. Bytes in use by readers alone are not counted: they are few. A block
+** larger than a shard's share of the capacity is not kept. What a scan reads comes in under the
+** hand and only while there is room: a scan never drives out what point reads have asked for.
 */
 #include "table/cache.h"
 
 #include "base/alloc.h"
-#include "base/checksum.h"
-#include "base/coding.h"
 #include "base/sabotage.h"
 
-enum { SHARDS = 16, BUCKETS_MIN = 64 };
+enum { SHARDS = 16, SLOT_SPACING = 16, HEADER_ALIGN = 16 };
+
+/* So that the address sanitizer sees a read behind the end of a block's bytes. */
+#ifdef __SANITIZE_ADDRESS__
+enum { HEADER_FIRST = 1 };
+#else
+enum { HEADER_FIRST = 0 };
+#endif
 
 /* Padded to two cache lines: threads work in different shards at the same time. */
 typedef struct shard {
     env_mutex *mu;
-    block **buckets;
-    size_t bucket_count, count;
     size_t bytes, capacity;
-    block *newest, *oldest;
+    block *hand; /* the next to be looked at, and by `older` the ones after it; NULL = empty */
     uint64_t hits, misses;
-    uint8_t padding[128 - 10 * 8];
+    uint8_t padding[128 - 6 * 8];
 } shard;
 
 _Static_assert(sizeof(void *) != 8 || sizeof(shard) == 128, "see shard");
@@ -35,12 +46,6 @@ struct block_cache {
     shard shards[SHARDS];
 };
 
-static uint64_t block_hash(uint64_t file_id, uint64_t offset)
-{
-    uint64_t h = (file_id ^ (offset * 0x9e3779b97f4a7c15u)) * 0xff51afd7ed558ccdu;
-    return h ^ h >> 32;
-}
-
 static size_t charge(const block *b)
 {
     return sizeof *b + b->size;
@@ -48,121 +53,96 @@ static size_t charge(const block *b)
 
 block *block_new(size_t size)
 {
-    block *b = size > SIZE_MAX - sizeof *b ? NULL : alloc_bytes(sizeof *b + size);
+    size_t room = (size + HEADER_ALIGN - 1) / HEADER_ALIGN * HEADER_ALIGN;
+    uint8_t *data;
+    block *b;
 
-    if (!b) return NULL;
-    *b = (block){.size = size};
+    if (size > SIZE_MAX - HEADER_ALIGN - sizeof *b) return NULL;
+    data = alloc_bytes(room + sizeof *b);
+    if (!data) return NULL;
+    b = (block *)(void *)(HEADER_FIRST ? data : data + room);
+    if (HEADER_FIRST) data += sizeof *b;
+    *b = (block){.size = size, .data = data};
     atomic_init(&b->refs, 1);
     return b;
 }
 
 void block_unref(block *b)
 {
-    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) alloc_free(b);
+    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)
+        alloc_free(HEADER_FIRST ? (void *)b : (void *)b->data);
 }
 
-static void list_remove(shard *s, block *b)
+/* Put b where the hand comes last. */
+static void ring_insert(shard *s, block *b)
 {
-    *(b->newer ? &b->newer->older : &s->newest) = b->older;
-    *(b->older ? &b->older->newer : &s->oldest) = b->newer;
+    if (!s->hand) {
+        b->newer = b->older = s->hand = b;
+        return;
+    }
+    b->older = s->hand;
+    b->newer = s->hand->newer;
+    b->newer->older = b;
+    s->hand->newer = b;
+}
+
+static void ring_remove(shard *s, block *b)
+{
+    if (s->hand == b) s->hand = b->older == b ? NULL : b->older;
+    b->newer->older = b->older;
+    b->older->newer = b->newer;
     b->newer = b->older = NULL;
 }
 
-static void list_push_oldest(shard *s, block *b)
+static block *in_slot(cache_slot *slot)
 {
-    b->newer = s->oldest;
-    b->older = NULL;
-    *(s->oldest ? &s->oldest->older : &s->newest) = b;
-    s->oldest = b;
+    return atomic_load_explicit(&slot->block, memory_order_acquire);
 }
 
-static void list_push(shard *s, block *b)
+static void drop(shard *s, block *b)
 {
-    b->older = s->newest;
-    b->newer = NULL;
-    *(s->newest ? &s->newest->newer : &s->oldest) = b;
-    s->newest = b;
-}
-
-static block **bucket_of(shard *s, uint64_t file_id, uint64_t offset)
-{
-    block **link = &s->buckets[(block_hash(file_id, offset) >> 8) & (s->bucket_count - 1)];
-
-    while (*link && (((*link)->file_id != file_id && !SABOTAGE(9)) || (*link)->offset != offset))
-        link = &(*link)->hash_next;
-    return link;
-}
-
-static void evict_oldest(shard *s)
-{
-    block *b = s->oldest;
-    block **link = bucket_of(s, b->file_id, b->offset);
-
-    *link = b->hash_next;
-    list_remove(s, b);
-    s->count--;
+    ring_remove(s, b);
     s->bytes -= charge(b);
+    /* From here on a slot may be gone, see cache_forget. */
+    atomic_store_explicit(&b->slot->block, NULL, memory_order_release);
+    b->slot = NULL;
     block_unref(b);
 }
 
-/* Keep chains short. Failing to grow costs time, not answers. */
-static void grow(shard *s)
+static void keep(shard *s, cache_slot *slot, block *b)
 {
-    size_t count = s->bucket_count * 2;
-    block **buckets;
-
-    if (s->count < s->bucket_count) return;
-    buckets = alloc_zero(count * sizeof(block *));
-    if (!buckets) return;
-    for (size_t i = 0; i < s->bucket_count; i++) {
-        block *b = s->buckets[i];
-        while (b) {
-            block *next = b->hash_next;
-            block **link = &buckets[(block_hash(b->file_id, b->offset) >> 8) & (count - 1)];
-            b->hash_next = *link;
-            *link = b;
-            b = next;
-        }
-    }
-    alloc_free(s->buckets);
-    s->buckets = buckets;
-    s->bucket_count = count;
-}
-
-/* REQUIRES: not there. The caller puts it into the list. */
-static void insert(shard *s, block *b)
-{
-    block **link;
-
-    grow(s);
-    link = bucket_of(s, b->file_id, b->offset);
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-    b->hash_next = NULL;
-    *link = b;
-    s->count++;
+    b->touched = 0;
+    b->slot = slot;
+    ring_insert(s, b);
     s->bytes += charge(b);
+    atomic_store_explicit(&slot->block, b, memory_order_release);
 }
 
-static shard *shard_of(block_cache *cache, uint64_t file_id, uint64_t offset)
+/* REQUIRES: there is one. Ends: every block passed has lost its mark. */
+static void evict_one(shard *s)
 {
-    return &cache->shards[block_hash(file_id, offset) % SHARDS];
+    for (; s->hand->touched; s->hand = s->hand->older) s->hand->touched = 0;
+    drop(s, s->hand);
 }
 
-static block *find(block_cache *cache, uint64_t file_id, uint64_t offset, int rejuvenate)
+static shard *shard_of(block_cache *cache, const cache_slot *slot)
+{
+    return &cache->shards[(uintptr_t)slot / SLOT_SPACING % SHARDS];
+}
+
+static block *find(block_cache *cache, cache_slot *slot, uint8_t touch)
 {
     shard *s;
     block *b;
 
     if (!cache) return NULL;
-    s = shard_of(cache, file_id, offset);
+    s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    b = *bucket_of(s, file_id, offset);
+    b = in_slot(slot);
     if (b) {
-        atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-        if (rejuvenate && s->newest != b) {
-            list_remove(s, b);
-            list_push(s, b);
-        }
+        if (!SABOTAGE(9)) atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+        b->touched |= touch;
         s->hits++;
     } else {
         s->misses++;
@@ -171,57 +151,67 @@ static block *find(block_cache *cache, uint64_t file_id, uint64_t offset, int re
     return b;
 }
 
-block *cache_find(block_cache *cache, uint64_t file_id, uint64_t offset)
+block *cache_find(block_cache *cache, cache_slot *slot)
 {
-    return find(cache, file_id, offset, 1);
+    return find(cache, slot, 1);
 }
 
-block *cache_peek(block_cache *cache, uint64_t file_id, uint64_t offset)
+block *cache_peek(block_cache *cache, cache_slot *slot)
 {
-    return find(cache, file_id, offset, 0);
+    return find(cache, slot, 0);
 }
 
-void cache_add(block_cache *cache, block *b)
+void cache_add(block_cache *cache, cache_slot *slot, block *b)
 {
     shard *s;
-    block **link;
 
     if (!cache) return;
-    s = shard_of(cache, b->file_id, b->offset);
+    s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    link = bucket_of(s, b->file_id, b->offset);
-    if (!*link && charge(b) <= s->capacity) {
-        while (s->bytes + charge(b) > s->capacity && s->oldest) evict_oldest(s);
-        insert(s, b);
-        list_push(s, b);
+    if (!in_slot(slot) && charge(b) <= s->capacity) {
+        while (s->bytes + charge(b) > s->capacity && s->hand) evict_one(s);
+        keep(s, slot, b);
     }
     cache->env->mutex_unlock(cache->env, s->mu);
 }
 
-int cache_has_room(block_cache *cache, uint64_t file_id, uint64_t offset, size_t size)
+int cache_has_room(block_cache *cache, cache_slot *slot, size_t size)
 {
     shard *s;
     int room;
 
     if (!cache) return 0;
-    s = shard_of(cache, file_id, offset);
+    s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
     room = s->bytes + sizeof(block) + size <= s->capacity;
     cache->env->mutex_unlock(cache->env, s->mu);
     return room;
 }
 
-void cache_offer(block_cache *cache, block *b)
+void cache_offer(block_cache *cache, cache_slot *slot, block *b)
 {
     shard *s;
 
     if (!cache) return;
-    s = shard_of(cache, b->file_id, b->offset);
+    s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    if (s->bytes + charge(b) <= s->capacity && !*bucket_of(s, b->file_id, b->offset)) {
-        insert(s, b);
-        list_push_oldest(s, b);
+    if (s->bytes + charge(b) <= s->capacity && !in_slot(slot)) {
+        keep(s, slot, b);
+        s->hand = b;
     }
+    cache->env->mutex_unlock(cache->env, s->mu);
+}
+
+void cache_forget(block_cache *cache, cache_slot *slot)
+{
+    shard *s;
+    block *b;
+
+    if (!cache || !in_slot(slot)) return; /* once empty it stays so: only its table fills it */
+    s = shard_of(cache, slot);
+    cache->env->mutex_lock(cache->env, s->mu);
+    b = in_slot(slot); /* or evicted meanwhile */
+    if (b) drop(s, b);
     cache->env->mutex_unlock(cache->env, s->mu);
 }
 
@@ -236,9 +226,7 @@ fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **ou
     for (int i = 0; i < SHARDS && !rc; i++) {
         shard *s = &cache->shards[i];
         s->capacity = capacity_bytes / SHARDS;
-        s->bucket_count = BUCKETS_MIN;
-        s->buckets = alloc_zero(BUCKETS_MIN * sizeof(block *));
-        rc = s->buckets ? env->mutex_new(env, &s->mu) : FKV_RAISE(FKV_NOMEM);
+        rc = env->mutex_new(env, &s->mu);
     }
     if (rc) {
         block_cache_free(cache);
@@ -253,8 +241,7 @@ void block_cache_free(block_cache *cache)
     if (!cache) return;
     for (int i = 0; i < SHARDS; i++) {
         shard *s = &cache->shards[i];
-        while (s->oldest) evict_oldest(s);
-        alloc_free(s->buckets);
+        while (s->hand) drop(s, s->hand);
         cache->env->mutex_free(cache->env, s->mu);
     }
     alloc_free(cache);
@@ -266,7 +253,7 @@ void block_cache_resize(block_cache *cache, size_t capacity_bytes)
         shard *s = &cache->shards[i];
         cache->env->mutex_lock(cache->env, s->mu);
         s->capacity = capacity_bytes / SHARDS;
-        while (s->bytes > s->capacity && s->oldest) evict_oldest(s);
+        while (s->bytes > s->capacity && s->hand) evict_one(s);
         cache->env->mutex_unlock(cache->env, s->mu);
     }
 }

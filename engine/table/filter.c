@@ -51,3 +51,8 @@ int filter_may_hold(fkv_slice filter, uint64_t hash)
     }
     return 1;
 }
+
+void filter_fetch(fkv_slice filter, uint64_t hash)
+{
+    __builtin_prefetch(line_of(filter, hash));
+}

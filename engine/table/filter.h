@@ -24,4 +24,7 @@ int filter_check(fkv_slice filter);
 ** aligned to FILTER_LINE. */
 int filter_may_hold(fkv_slice filter, uint64_t hash);
 
+/* Fetch what filter_may_hold will read, where there is something to do meanwhile. */
+void filter_fetch(fkv_slice filter, uint64_t hash);
+
 #endif

@@ -75,14 +75,14 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
     count = get_u32(end);
     if (count > bytes->size / 3) return FKV_RAISE(FKV_CORRUPT);
     x->entries = alloc_bytes((count + 1) * sizeof *x->entries);
-    x->prefixes = alloc_bytes((count + 1) * sizeof *x->prefixes);
-    if (!x->entries || !x->prefixes) return FKV_RAISE(FKV_NOMEM);
+    x->places = alloc_zero((count + 1) * sizeof *x->places); /* empty slots */
+    if (!x->entries || !x->places) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; i < count; i++)
         if (!parse_entry(x, i, &p, end, &blocks_end)) return FKV_RAISE(FKV_CORRUPT);
     if (p != end || blocks_end != data_end) return FKV_RAISE(FKV_CORRUPT);
     x->count = count;
     if (count) x->skip = slice_common(entry_key(x, 0), entry_key(x, count - 1));
-    for (size_t i = 0; i < count; i++) x->prefixes[i] = prefix_at(entry_key(x, i), x->skip);
+    for (size_t i = 0; i < count; i++) x->places[i].prefix = prefix_at(entry_key(x, i), x->skip);
     return FKV_OK;
 }
 
@@ -90,7 +90,7 @@ void index_release(table_index *x)
 {
     block_unref(x->bytes);
     alloc_free(x->entries);
-    alloc_free(x->prefixes);
+    alloc_free(x->places);
     *x = (table_index){0};
 }
 
@@ -110,7 +110,7 @@ size_t index_find(const table_index *x, fkv_slice key)
     prefix = prefix_at(key, x->skip);
     while (low < high) {
         size_t mid = (low + high) / 2;
-        int c = x->prefixes[mid] < prefix ? -1 : x->prefixes[mid] > prefix;
+        int c = x->places[mid].prefix < prefix ? -1 : x->places[mid].prefix > prefix;
         if (c == 0) c = slice_compare(entry_key(x, mid), key);
         if (c < 0) {
             low = mid + 1;

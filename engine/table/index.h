@@ -6,7 +6,8 @@
 **
 ** One entry per data block. The separator is >= every key in its block and < every key in the
 ** next: the shortest such key, not necessarily one that exists. In memory the separators' first
-** eight bytes after their common prefix stand in an array, so a search compares integers.
+** eight bytes after their common prefix stand in an array, so a search compares integers, each with
+** the slot of its block in the cache, which is what is wanted next.
 */
 #ifndef FKV_TABLE_INDEX_H
 #define FKV_TABLE_INDEX_H
@@ -19,10 +20,16 @@ typedef struct index_entry {
     block_handle handle;
 } index_entry;
 
+/* What a search looks at, and what a hit in the cache needs: together, and dense. */
+typedef struct index_place {
+    uint64_t prefix; /* of the separator, behind `skip` */
+    cache_slot slot;
+} index_place;
+
 typedef struct table_index {
     block *bytes;
     index_entry *entries;
-    uint64_t *prefixes; /* of the separators, behind `skip`: dense, for the search */
+    index_place *places;
     size_t count;
     size_t skip; /* length of the prefix that all separators share */
 } table_index;

@@ -74,17 +74,14 @@ fkv_status table_load_block(table *t, block_handle h, const char *what, block **
 
 fkv_status table_data_block(table *t, size_t i, block **out)
 {
-    block_handle h = t->index.entries[i].handle;
+    cache_slot *slot = &t->index.places[i].slot;
     fkv_status rc;
 
-    *out = cache_find(t->cache, t->footer.unique_id, h.offset);
+    *out = cache_find(t->cache, slot);
     if (*out) return FKV_OK;
-    rc = table_load_block(t, h, "data", out);
-    if (rc) return rc;
-    (*out)->file_id = t->footer.unique_id;
-    (*out)->offset = h.offset;
-    cache_add(t->cache, *out);
-    return FKV_OK;
+    rc = table_load_block(t, t->index.entries[i].handle, "data", out);
+    if (!rc) cache_add(t->cache, slot, *out);
+    return rc;
 }
 
 static fkv_status parse_ranges(table *t)
@@ -220,6 +217,7 @@ fkv_status table_expect(table *t, const table_summary *s)
 void table_free(table *t)
 {
     if (!t) return;
+    for (size_t i = 0; i < t->index.count; i++) cache_forget(t->cache, &t->index.places[i].slot);
     index_release(&t->index);
     alloc_free(t->filter_memory);
     block_unref(t->range_bytes);
@@ -231,11 +229,22 @@ void table_free(table *t)
 size_t table_memory(const table *t)
 {
     size_t n = sizeof *t + t->index.bytes->size +
-               t->index.count * (sizeof *t->index.entries + sizeof *t->index.prefixes);
+               t->index.count * (sizeof *t->index.entries + sizeof *t->index.places);
 
     if (t->filter.size) n += t->filter.size + FILTER_LINE;
     if (t->range_bytes) n += t->range_bytes->size + t->footer.range_count * sizeof *t->ranges;
     return n;
+}
+
+/* A block is read first where it ends and its header lies (cache.h). Whether it still is cached
+** does not matter: an address is all that is made of it. */
+static void fetch_end(const cache_slot *slot)
+{
+    uintptr_t at = (uintptr_t)atomic_load_explicit(&slot->block, memory_order_relaxed);
+
+    if (!at) return;
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at - 32));
 }
 
 fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
@@ -247,9 +256,11 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
     fkv_status rc;
 
     *out = (table_value){0};
-    if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
+    if (t->filter.size) filter_fetch(t->filter, hash);
     i = index_find(&t->index, key);
     if (i == t->index.count) return FKV_NOTFOUND;
+    if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
+    fetch_end(&t->index.places[i].slot);
     rc = table_data_block(t, i, &b);
     if (rc) return rc;
     found = block_get(b->data, b->size, key, &e);

@@ -22,9 +22,9 @@ const char *codec_name(codec_id id); /* "none", "zlib", "lz4", "zstd" */
 
 /* -- block cache ---------------------------------------------------------------------------- */
 
-/* Uncompressed blocks shared by all tables of a store: (file id, offset) -> block, least recently
-** used first out, several locked shards. Blocks are counted by reference, so one that a reader
-** holds survives its eviction. Thread-safe. */
+/* Uncompressed blocks of all tables of a store, about least recently used first out, several locked
+** shards. Blocks are counted by reference, so one that a reader holds survives its eviction.
+** Thread-safe. */
 typedef struct block_cache block_cache;
 
 typedef struct cache_stats {
@@ -32,7 +32,7 @@ typedef struct cache_stats {
 } cache_stats;
 
 FKV_MUST_CHECK fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **out);
-void block_cache_free(block_cache *cache); /* NULL is fine; no block may be held */
+void block_cache_free(block_cache *cache); /* NULL is fine; after all its tables */
 void block_cache_resize(block_cache *cache, size_t capacity_bytes);
 void block_cache_stats(block_cache *cache, cache_stats *out);
 

@@ -62,13 +62,12 @@ static fkv_status read_piece(table_iter *it, block_handle h, size_t need)
 }
 
 /* A plain block for the cache, if that has room, or NULL. */
-static block *spare_copy(const table *t, block_handle h, const uint8_t *stored)
+static block *spare_copy(const table *t, size_t i, const uint8_t *stored)
 {
-    block *b = NULL;
+    size_t size = (size_t)t->index.entries[i].handle.size;
+    block *b = cache_has_room(t->cache, &t->index.places[i].slot, size) ? block_new(size) : NULL;
 
-    if (cache_has_room(t->cache, t->footer.unique_id, h.offset, (size_t)h.size))
-        b = block_new((size_t)h.size);
-    if (b) memcpy(b->data, stored, (size_t)h.size);
+    if (b) memcpy(b->data, stored, size);
     return b;
 }
 
@@ -89,7 +88,7 @@ static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8
     rc = table_check_stored(it->t, h, stored, "data");
     if (rc) return rc;
     if (stored[h.size] == CODEC_NONE) {
-        *out = it->once ? NULL : spare_copy(it->t, h, stored);
+        *out = it->once ? NULL : spare_copy(it->t, i, stored);
         if (!*out) {
             atomic_fetch_add_explicit(&it->ahead->refs, 1, memory_order_relaxed);
             *out = it->ahead;
@@ -103,11 +102,7 @@ static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8
     }
     *data = (*out)->data;
     *size = (*out)->size;
-    if (!it->once) {
-        (*out)->file_id = it->t->footer.unique_id;
-        (*out)->offset = h.offset;
-        cache_offer(it->t->cache, *out);
-    }
+    if (!it->once) cache_offer(it->t->cache, &it->t->index.places[i].slot, *out);
     return FKV_OK;
 }
 
@@ -133,7 +128,7 @@ static void drop_next(table_iter *it)
 
 static block *find_cached(const table_iter *it, size_t i)
 {
-    return cache_peek(it->t->cache, it->t->footer.unique_id, it->t->index.entries[i].handle.offset);
+    return cache_peek(it->t->cache, &it->t->index.places[i].slot);
 }
 
 /* Block i if it is cached. */
