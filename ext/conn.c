@@ -151,6 +151,7 @@ int conn_open(conn *c, const kv_options *o, int create, char **error)
     fo.read_only = sqlite3_db_readonly(c->owner->db, c->schema) == 1;
     if (c->hosted) {
         fo.host_committed = host_committed;
+        fo.host_stamped = host_stamped;
         fo.host_arg = c;
     }
     st = c->path ? fkv_open(c->path, &fo, &c->store) : fkv_open_memory(&fo, &c->store);
@@ -193,13 +194,14 @@ void view_release(view *v)
     alloc_free(v);
 }
 
-/* The id in the host's snapshot that a view has to agree with; 0 = there is none. With the write
+/* The id in the host's snapshot that a view has to agree with; *id = 0: none. With the write
 ** lock of the host nobody else can commit: the latest view is the right one. */
-static uint64_t id_to_agree(conn *c)
+static fkv_status id_to_agree(conn *c, uint64_t *id)
 {
-    if (!c->hosted || c->in_txn) return 0;
-    if (fkv_host_id(c->store) == 0 && !fkv_host_undecided(c->store)) return 0;
-    return host_id(c);
+    *id = 0;
+    if (!c->hosted || c->in_txn) return FKV_OK;
+    if (fkv_host_id(c->store) == 0 && !fkv_host_undecided(c->store)) return FKV_OK;
+    return host_id(c, id);
 }
 
 /* A commit is visible in the host a moment before its writer has published it here. */
@@ -210,10 +212,11 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
     if (id == 0) {
         st = fkv_snapshot_new(c->store, out);
         if (st || !c->hosted || c->in_txn || fkv_host_id(c->store) == 0) return st;
-        id = host_id(c); /* the first of all commits with the host may have come in between */
-        if (id == 0) return st;
+        st = host_id(c, &id); /* the first of all commits with the host may have come in between */
+        if (st == FKV_OK && id == 0) return st;
         fkv_snapshot_release(*out);
         *out = NULL;
+        if (st) return st;
     }
     st = fkv_host_wait(c->txn, id, WRITER_WAIT_MS);
     if (st == FKV_OK) st = fkv_snapshot_as_of(c->store, id, out);
@@ -259,8 +262,9 @@ fkv_status conn_view(conn *c, view **out)
 
     *out = NULL;
     if (!c->current || (!c->pinned && (begins || c->refresh || c->positioned == 0))) {
-        uint64_t id = id_to_agree(c);
-        fkv_status st = FKV_OK;
+        uint64_t id;
+        fkv_status st = id_to_agree(c, &id);
+        if (st) return st;
         if (!c->current || (id && c->current->host_id != id) ||
             fkv_snapshot_stale(c->current->snapshot)) {
             st = renew_view(c, id);

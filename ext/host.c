@@ -39,12 +39,15 @@
 ** there. If it is not, it may still come: a frame of the WAL that was written and not synced
 ** counts after a crash. So the store keeps the transaction in doubt, and the next one has to be
 ** committed through the database again, which overwrites that frame (fkv_txn_rollback_hosted).
+**
+** The second row of the table is a backup's stamp (backup.c, and the engine's store/backup.c).
 */
 #include "host.h"
 
 #include <string.h>
 
 #include "base/coding.h"
+#include "base/status.h"
 #include "conn.h"
 
 SQLITE_EXTENSION_INIT3
@@ -65,16 +68,24 @@ void host_release(conn *c)
     h->synchronous = h->read_id = h->journal_mode = NULL;
 }
 
-/* A statement kept in *s, made of a format with one %w for the schema; NULL if it cannot be. */
-static sqlite3_stmt *prepared(conn *c, sqlite3_stmt **s, const char *format)
+/* A statement kept in *kept, made of a format with one %w for the schema. A result code. */
+static int prepare_kept(conn *c, sqlite3_stmt **kept, const char *format)
 {
-    char *sql = *s ? NULL : sqlite3_mprintf(format, c->schema);
+    char *sql;
+    int rc;
 
-    if (sql) {
-        (void)sqlite3_prepare_v3(c->owner->db, sql, -1, SQLITE_PREPARE_PERSISTENT, s, NULL);
-    }
+    if (*kept) return SQLITE_OK;
+    sql = sqlite3_mprintf(format, c->schema);
+    rc = sql ? sqlite3_prepare_v3(c->owner->db, sql, -1, SQLITE_PREPARE_PERSISTENT, kept, NULL)
+             : SQLITE_NOMEM;
     sqlite3_free(sql);
-    return *s;
+    return rc;
+}
+
+/* The same where the reason does not matter: NULL if it cannot be. */
+static sqlite3_stmt *prepared(conn *c, sqlite3_stmt **kept, const char *format)
+{
+    return prepare_kept(c, kept, format) == SQLITE_OK ? *kept : NULL;
 }
 
 fkv_durability host_durability(conn *c)
@@ -115,22 +126,61 @@ static uint64_t id_of_row(sqlite3_stmt *s)
     return blob && sqlite3_column_bytes(s, 0) == ID_BYTES ? get_u64(blob) : 0;
 }
 
-uint64_t host_id(conn *c)
+/* What it means that READ_ID has ended so. */
+static fkv_status id_unread(conn *c, int rc)
+{
+    const char *text = sqlite3_errmsg(c->owner->db);
+
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ERROR: /* no such table */
+    case SQLITE_AUTH:
+        return FKV_OK;
+    case SQLITE_NOMEM:
+        return FKV_RAISE(FKV_NOMEM);
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return FKV_RAISEF(FKV_CORRUPT, "cannot read table \"" HOST_TABLE "\": %s", text);
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return FKV_RAISEF(FKV_BUSY, "cannot read table \"" HOST_TABLE "\": %s", text);
+    default:
+        return FKV_RAISEF(FKV_IOERR, "cannot read table \"" HOST_TABLE "\": %s", text);
+    }
+}
+
+static fkv_status read_id(conn *c)
+{
+    host_state *h = &c->host;
+    int rc = prepare_kept(c, &h->read_id, READ_ID);
+    fkv_status st;
+
+    if (rc == SQLITE_OK) {
+        if (sqlite3_step(h->read_id) == SQLITE_ROW) h->id = id_of_row(h->read_id);
+        rc = sqlite3_reset(h->read_id);
+    }
+    st = id_unread(c, rc);
+    if (st) h->id = 0;
+    return st;
+}
+
+fkv_status host_id(conn *c, uint64_t *id)
 {
     host_state *h = &c->host;
     unsigned version = 0;
     int known = sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_DATA_VERSION,
                                      &version) == SQLITE_OK;
-    sqlite3_stmt *s;
+    fkv_status st = FKV_OK;
 
-    if (known && h->id_known && version == h->data_version) return h->id;
-    h->id = 0;
-    s = prepared(c, &h->read_id, READ_ID);
-    if (s && sqlite3_step(s) == SQLITE_ROW) h->id = id_of_row(s);
-    if (s) (void)sqlite3_reset(s);
-    h->id_known = known;
-    h->data_version = version;
-    return h->id;
+    if (!known || !h->id_known || version != h->data_version) {
+        h->id = 0;
+        h->id_known = 0;
+        st = read_id(c);
+        if (st == FKV_OK) h->id_known = known;
+        h->data_version = version;
+    }
+    *id = h->id;
+    return st;
 }
 
 static int write_blob(conn *c, const uint8_t bytes[ID_BYTES])
@@ -349,7 +399,9 @@ int host_has(conn *c, uint64_t id)
 int host_committed(void *arg, uint64_t id)
 {
     conn *c = arg;
-    uint64_t seen = host_id(c);
+    uint64_t seen;
+
+    if (host_id(c, &seen)) return -1;
 
     /* An id only grows: what this snapshot has is committed, however old it is. But a later one
     ** says nothing of one that was rolled back before it. */
@@ -357,4 +409,73 @@ int host_committed(void *arg, uint64_t id)
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, &seen)) return -1;
     return seen == id;
+}
+
+/* -- stamps (backup.c) ------------------------------------------------------------------------- */
+
+int64_t host_stamp(sqlite3 *db, const char *schema)
+{
+    sqlite3_stmt *s = NULL;
+    char *sql = sqlite3_mprintf("SELECT id FROM \"%w\"." HOST_TABLE " WHERE rowid = 2", schema);
+    int rc = sql ? sqlite3_prepare_v2(db, sql, -1, &s, NULL) : SQLITE_NOMEM;
+    int64_t stamp = 0;
+
+    if (rc == SQLITE_OK) rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        stamp = (int64_t)id_of_row(s);
+    } else if (rc != SQLITE_DONE && rc != SQLITE_ERROR) { /* no such table */
+        stamp = -1;
+    }
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    return stamp;
+}
+
+int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error)
+{
+    uint8_t bytes[ID_BYTES];
+    sqlite3_stmt *s = NULL;
+    int rc = host_make_table(db, "main", error);
+
+    if (rc) return rc;
+    put_u64(bytes, stamp);
+    rc = sqlite3_prepare_v2(db, "REPLACE INTO " HOST_TABLE "(rowid, id) VALUES(2, ?1)", -1, &s,
+                            NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_bind_blob(s, 1, bytes, sizeof bytes, SQLITE_STATIC);
+    if (rc == SQLITE_OK) {
+        (void)sqlite3_step(s);
+        rc = sqlite3_reset(s);
+    }
+    if (rc) *error = sqlite3_mprintf("fastkv: %s", sqlite3_errmsg(db));
+    (void)sqlite3_finalize(s);
+    return rc;
+}
+
+uint64_t host_id_of_file(sqlite3 *db)
+{
+    sqlite3_stmt *s = NULL;
+    char *sql = sqlite3_mprintf(READ_ID, "main");
+    uint64_t id = 0;
+
+    if (sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW) {
+        id = id_of_row(s);
+    }
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    return id;
+}
+
+void host_forget(conn *c)
+{
+    host_release(c);
+    c->host = (host_state){0};
+}
+
+int host_stamped(void *arg, uint64_t stamp)
+{
+    const conn *c = arg;
+    int64_t there = host_stamp(c->owner->db, c->schema);
+
+    return there < 0 ? -1 : (uint64_t)there == stamp;
 }

@@ -41,9 +41,11 @@ fkv_durability host_durability(conn *c);
 /* Make HOST_TABLE in a schema, if it is not there. A result code; *error may be set. */
 int host_make_table(sqlite3 *db, const char *schema, char **error);
 
-/* The id of the last hosted transaction in the host's snapshot of this connection; 0 if none is to
-** be found. REQUIRES: a read transaction of the host is open (in any method but xConnect). */
-uint64_t host_id(conn *c);
+/* The id of the last hosted transaction in the host's snapshot of this connection; 0 if there is
+** none, or an authorizer hides it. FKV_IOERR, FKV_CORRUPT, FKV_NOMEM or FKV_BUSY if it cannot be
+** read, and then *id is 0. REQUIRES: a read transaction of the host is open (in any method but
+** xConnect). */
+FKV_MUST_CHECK fkv_status host_id(conn *c, uint64_t *id);
 
 /* Write the id as part of the host's transaction. A result code; *error is set on failure. */
 int host_write_id(conn *c, uint64_t id, char **error);
@@ -67,5 +69,19 @@ int host_has(conn *c, uint64_t id);
 
 /* fkv_options.host_committed; arg is the conn. */
 int host_committed(void *arg, uint64_t id);
+
+/* Row 2 of HOST_TABLE: the stamp of the backup that this database is, or came from; 0 = none, -1:
+** it cannot be read now. */
+int64_t host_stamp(sqlite3 *db, const char *schema);
+int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error); /* a result code; schema main */
+
+/* Row 1, in any connection; 0 = none. */
+uint64_t host_id_of_file(sqlite3 *db);
+
+/* The database has been replaced, and the store is closed. */
+void host_forget(conn *c);
+
+/* fkv_options.host_stamped; arg is the conn. */
+int host_stamped(void *arg, uint64_t stamp);
 
 #endif

@@ -201,8 +201,11 @@ static int is_allowed(int rc)
     case SQLITE_BUSY:
     case SQLITE_ABORT:
         return 1;
-    case SQLITE_ROW: /* out of memory, sqlite3_exec has been seen to answer with the code of a
-                     ** statement that ran within the failed one; not yet understood */
+    case SQLITE_ROW:
+        /* SQLite, reading the schema, runs sqlite3_exec; no memory for a row's columns ends that
+        ** statement, which undoes the transaction, and our xRollback finalizes what would keep
+        ** sqlite3_close from closing. That forgets that memory was short, and the code at hand is
+        ** SQLITE_ROW. Nothing has happened, and that is checked. */
         return fault.kind == NO_MEMORY;
     default: /* SQLite takes a missing page for damage when a read has failed */
         return (rc & 0xff) == SQLITE_CORRUPT && fault.kind == BAD_READ && !(rc >> 8);

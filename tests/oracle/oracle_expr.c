@@ -124,7 +124,12 @@ static void put_subquery(gen *g, const source *outer)
     case 1:
         put(g, "%s(", chance(g, 50) ? "min" : "max");
         put_name(g, &in, in.t->keys[0]);
-        put(g, ") FROM %s AS q", in.t->name);
+        put(g, ")");
+        if (in.t->key_count > 1) { /* which of 12 and 12.0 it is, nobody says */
+            put(g, " > ");
+            put_value(g, 0);
+        }
+        put(g, " FROM %s AS q", in.t->name);
         g->exact = 1;
         break;
     default:
