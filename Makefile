@@ -29,6 +29,10 @@ MAKEFLAGS += --no-builtin-rules
 ifneq ($(filter-out help clean,$(or $(MAKECMDGOALS),all)),)
 include build/config.mk
 endif
+# PEERS: the adapters of the benchmark whose libraries could be had.
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+include build/deps-bench
+endif
 
 # -- flags ---------------------------------------------------------------------------------------
 
@@ -79,26 +83,34 @@ ENGINE_SRC := $(sort $(wildcard engine/*.c engine/*/*.c))
 EXT_SRC    := $(sort $(wildcard ext/*.c))
 TEST_SRC   := $(sort $(wildcard tests/*/test_*.c))
 BENCH_SRC  := $(sort $(wildcard tests/bench/*.c))
+PEER_SRC   := $(sort $(wildcard tests/bench/peers/*.c))
 
 ENGINE_OBJ := $(ENGINE_SRC:%.c=$(B)/%.o)
 EXT_OBJ    := $(EXT_SRC:%.c=$(B)/%.o)
 CORE_OBJ   := $(EXT_SRC:%.c=$(B)/core/%.o)
 BENCH_OBJ  := $(BENCH_SRC:%.c=$(B)/%.o)
+PEER_OBJ   := $(PEER_SRC:%.c=$(B)/%.o)
+PEER_LIBS_fastkv := -lsqlite3 $(LIBS)
+PEER_LIBS_leveldb := -lleveldb
+PEER_LIBS_rocksdb := -lrocksdb
+PEER_LIBS_lmdb := -llmdb
+PEER_LIBS_wiredtiger := -lwiredtiger
 TEST_BIN   := $(TEST_SRC:%.c=$(B)/%)
 # What stands beside test_oracle.c is linked with it.
 ORACLE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/oracle/*.c)))
 
 # And with the newest SQLite there is: the amalgamation that better-sqlite3 carries (make verify).
 NEWEST     := build/bindings/node/node_modules/better-sqlite3/deps/sqlite3
-NEWEST_SRC := $(EXT_SRC) $(wildcard tests/oracle/*.c)
-NEWEST_OBJ := $(NEWEST_SRC:%.c=$(B)/newest/%.o)
+NEWEST_EXT := $(EXT_SRC:%.c=$(B)/newest/%.o)
+NEWEST_OBJ := $(patsubst %.c,$(B)/newest/%.o,$(wildcard tests/oracle/*.c))
+NEWEST_CHECK := $(B)/newest/tests/features/test_check.o
 
 # An engine test is linked with the engine alone; all others also get the extension, linked in.
 ENGINE_TESTS := $(filter-out $(B)/tests/unit/test_ext_%,$(filter $(B)/tests/unit/%,$(TEST_BIN)))
 SQL_TESTS    := $(filter-out $(ENGINE_TESTS),$(TEST_BIN))
 
 VERIFY_DEPS := build/deps-test build/deps-bindings build/deps-verify
-DEPS        := build/deps-demo $(VERIFY_DEPS)
+DEPS        := build/deps-demo $(VERIFY_DEPS) build/deps-bench
 
 # -- targets -------------------------------------------------------------------------------------
 
@@ -122,8 +134,8 @@ verify: all $(VERIFY_DEPS) ## all of it against the floors of the reliability pr
 lint: all build/deps-test ## check layers, lengths, banned calls, exports, format; cppcheck
 	@python3 tests/tools/lint.py
 
-bench: all $(B)/bench ## compare fastkv with native tables (BENCH_N rows, ENGINE, BENCH_DIR)
-	@$(B)/bench
+bench: all $(B)/bench $(PEERS:%=$(B)/peers/%.so) ## compare with SQLite, LevelDB and others (BENCH_N=1000000)
+	@BENCH_PEERS=$(B)/peers $(B)/bench
 
 golden: all build/deps-test ## rewrite the expected outputs of the SQL tests; read the diff
 	@python3 tests/tools/golden.py --update
@@ -147,7 +159,7 @@ cover: build/deps-test ## line coverage of engine/ and ext/ by the unit and SQL 
 
 deps: ## look again for what is needed, and install what is missing (Debian packages)
 	@rm -f build/config.mk $(DEPS)
-	@$(MAKE) --no-print-directory build/config.mk $(filter-out %-verify,$(DEPS))
+	@$(MAKE) --no-print-directory build/config.mk $(filter-out %-verify %-bench,$(DEPS))
 	@echo "all there"
 
 help: ## this list
@@ -216,8 +228,8 @@ $(B)/core/ext/%.o: ext/%.c $(B)/flags
 $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call compile,$(TESTS_$(MODE)) -Iengine -Iext -Itests -DSQLITE_CORE)
 
--include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(ORACLE_OBJ) \
-    $(NEWEST_OBJ)) $(TEST_BIN:%=%.d)
+-include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(PEER_OBJ) \
+    $(ORACLE_OBJ) $(NEWEST_EXT) $(NEWEST_OBJ) $(NEWEST_CHECK)) $(TEST_BIN:%=%.d)
 
 # -- linking -------------------------------------------------------------------------------------
 
@@ -266,11 +278,22 @@ $(B)/newest/sqlite3.o: $(NEWEST)/sqlite3.c $(B)/flags
 $(B)/newest/%.o: %.c $(B)/flags
 	$(call compile,-I$(NEWEST) -Iengine -Iext -Itests -DSQLITE_CORE -DFKV_ORACLE_NEWEST)
 
-$(B)/newest/test_oracle: $(NEWEST_OBJ) $(B)/newest/sqlite3.o $(ENGINE_OBJ) $(B)/sources
+$(B)/newest/test_oracle: $(NEWEST_OBJ)
+$(B)/newest/test_check: $(NEWEST_CHECK)
+$(B)/newest/test_oracle $(B)/newest/test_check: $(NEWEST_EXT) $(B)/newest/sqlite3.o $(ENGINE_OBJ) \
+    $(B)/sources
 	@echo "  link  $@"
 	@$(LINK_TEST) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBS) -ldl
 
 $(BENCH_OBJ): TESTS_release := # measures
 $(B)/bench: $(BENCH_OBJ)
 	@echo "  link  $@"
-	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $(BENCH_OBJ) -lsqlite3 -lm
+	@$(LINK) -fno-lto $(LDFLAGS) -o $@ $(BENCH_OBJ) -lsqlite3 -ldl -lm
+
+# An adapter each, so that the benchmark itself needs none of the libraries.
+$(PEER_OBJ): TESTS_release := # measures
+$(B)/peers/fastkv.so: build/libfastkv.a
+$(B)/peers/%.so: $(B)/tests/bench/peers/%.o
+	@mkdir -p $(@D)
+	@echo "  link  $@"
+	@$(LINK) -fno-lto -shared $(LDFLAGS) -o $@ $^ $(PEER_LIBS_$*)

@@ -89,7 +89,8 @@ typedef struct fkv_options {
     size_t memory_bytes;   /* the one budget: memtables, cache, index, filters; 0 = 192 MB */
     uint32_t block_bytes;  /* data block target, 256 .. 1 MiB; 0 = 4096 */
     uint32_t bloom_bits;   /* filter bits per key + 1; 0 = default (10 bits), 1 = no filter */
-    int codec;             /* 0 = default, else 1 + codec number (fkv_codec_name) */
+    int codec;             /* 0 = LZ4 if this build has it, or none; else 1 + codec number
+                           ** (fkv_codec_name) */
     int codec_level;       /* 0 = the codec's own default */
     size_t memtable_bytes; /* for tests: 0 = derived from memory_bytes */
     size_t table_bytes;    /* for tests: target size of a compacted table; 0 = default */
@@ -100,6 +101,10 @@ typedef struct fkv_options {
     ** answers FKV_BUSY. Called inside fkv_open. NULL: always -1. */
     int (*host_committed)(void *host_arg, uint64_t id);
     void *host_arg;
+
+    /* A backup into this directory has ended early (fkv_backup_commit). Is this the stamp that the
+    ** host database has, so that the new store is the right one? As above; NULL: always 0. */
+    int (*host_stamped)(void *host_arg, uint64_t stamp);
 } fkv_options;
 
 /* Open the store in directory `path`. All opens of one directory in a process share one store
@@ -220,8 +225,10 @@ uint64_t fkv_host_id(fkv_store *store);
 int fkv_host_undecided(fkv_store *store);
 
 /* Wait until hosted transaction `id` is committed here, whose host is. FKV_NOTFOUND if it is not
-** after timeout_ms; the text says that the store is older than its host. Finishes it, with the idle
-** transaction object `txn`, if its process has died. */
+** after timeout_ms; the text says that the store is older than its host. FKV_BUSY: somebody is in
+** the middle of it and does not go on. Finishes it, with the idle transaction object `txn`, if its
+** process has died. With id 0: only catches up, which for a store that is open for reading may
+** mean to ask the host. */
 FKV_MUST_CHECK fkv_status fkv_host_wait(fkv_txn *txn, uint64_t id, uint32_t timeout_ms);
 
 /* The store as it agrees with a snapshot of the host that holds the id `id`: with all hosted
@@ -316,6 +323,113 @@ FKV_MUST_CHECK fkv_status fkv_settle(fkv_store *store);
 ** offset at the first damage. */
 FKV_MUST_CHECK fkv_status fkv_verify(fkv_store *store);
 
+/* -- checking and salvage ------------------------------------------------------------------- */
+
+typedef enum fkv_severity {
+    FKV_FOUND_OK = 0, /* the last finding, when nothing is wrong */
+    FKV_FOUND_INFO,
+    FKV_FOUND_WARNING, /* nothing is lost for sure, or something of which it is not known what */
+    FKV_FOUND_ERROR    /* damage */
+} fkv_severity;
+
+#define FKV_NO_OFFSET UINT64_MAX
+
+/* What a check or a salvage has found. The texts hold during the call. */
+typedef struct fkv_finding {
+    fkv_severity severity;
+    const char *file; /* its name in the store's directory; "" = the store as a whole */
+    uint64_t offset;  /* where in the file; FKV_NO_OFFSET = nowhere in particular */
+    uint64_t rows;    /* fkv_recover: entries saved from the file */
+    uint64_t bytes;   /* fkv_recover: bytes that are lost */
+    const char *text;
+} fkv_finding;
+
+/* "ok", "info", "warning", "error". Never NULL. */
+const char *fkv_severity_name(fkv_severity severity);
+
+typedef enum fkv_check_level {
+    FKV_CHECK_QUICK = 1, /* the manifest, which files there are, their sizes, headers, footers,
+                         ** indexes and filters */
+    FKV_CHECK_FULL = 2,  /* and every checksum, in tables and log */
+    FKV_CHECK_DEEP = 3   /* and every entry: order and bounds of keys, index and filter find every
+                         ** key, counts, rows */
+} fkv_check_level;
+
+/* Callbacks that do not answer FKV_OK end the check, with their answer. */
+typedef struct fkv_checker {
+    fkv_status (*found)(void *arg, const fkv_finding *finding);
+    fkv_status (*proceed)(void *arg); /* called every few kilobytes; or NULL */
+    /* FKV_CHECK_DEEP: what is wrong with this row (a text that holds until the next call), or NULL.
+    ** Also called for rows that are deleted or overwritten. Or NULL. */
+    const char *(*row)(void *arg, fkv_slice key, fkv_slice value);
+    fkv_slice from,
+        to; /* only data blocks that may hold keys in [from, to); to.data == NULL: all */
+    void *arg;
+} fkv_checker;
+
+/* Look for damage on disk, and go on after the first. Others may read and write meanwhile: what is
+** checked is what was committed when it began. FKV_OK whatever was found. */
+FKV_MUST_CHECK fkv_status fkv_check(fkv_store *store, fkv_check_level level,
+                                    const fkv_checker *checker);
+
+/* What fkv_recover is told, and whom it tells. All zero but `found` is fine. */
+typedef struct fkv_salvage {
+    fkv_env *env;        /* NULL = the operating system */
+    const char *parent;  /* a directory to be made before the new store, or NULL */
+    const uint8_t *uuid; /* 16 bytes, the id that the store should have: another one is refused;
+                         ** NULL = not known */
+    uint64_t host_id;    /* of the last hosted transaction that the host has committed; 0 = none */
+    int (*host_committed)(void *host_arg, uint64_t id); /* as fkv_options.host_committed */
+    void *host_arg;
+    fkv_status (*found)(void *arg, const fkv_finding *finding);
+    fkv_status (*proceed)(void *arg); /* as fkv_checker.proceed; or NULL */
+    void *arg;
+} fkv_salvage;
+
+/* Copy every row that can be read in the store at `from`, whatever is damaged or missing there, to
+** a new store at `to`, which takes its place: same id, same keyspaces. Nothing at `from` is
+** changed, and no process may have it open (FKV_BUSY). Tells of each file and of each piece that is
+** lost. FKV_INVALID: there is a store at `to` already. On failure `to` is to be thrown away. */
+FKV_MUST_CHECK fkv_status fkv_recover(const char *from, const char *to, const fkv_salvage *how);
+
+/* -- backup (store/backup.c) ---------------------------------------------------------------- */
+
+/* The store as it was at one moment, on its way into another directory. */
+typedef struct fkv_backup fkv_backup;
+
+typedef struct fkv_backup_result {
+    uint64_t files;  /* tables of the copy */
+    uint64_t kept;   /* of these: were there already, from an older backup */
+    uint64_t linked; /* share their bytes with the store */
+    uint64_t copied; /* were written anew, also from memory */
+    uint64_t bytes_copied;
+} fkv_backup_result;
+
+/* Take the store as of now. txn is begun and has written nothing: so nobody commits meanwhile, and
+** whatever is to be copied together with the store can be taken at the same moment; then end it.
+** NULL for a store that is open for reading only; FKV_BUSY if somebody else writes to it. The store
+** must stay open until fkv_backup_free. */
+FKV_MUST_CHECK fkv_status fkv_backup_new(fkv_store *store, fkv_txn *txn, fkv_backup **out);
+
+/* Put it into directory `name` of directory `parent`; both are made if they are not there. A backup
+** that is there stays as it is, for the time being, and its files are used again where they are the
+** same. *stamp is the number by which a host database that is copied along tells whether it belongs
+** to this backup; older_stamp is what the host in `parent` has now, 0 = there is none. result may
+** be NULL.
+**   FKV_BUSY     the store there is open
+**   FKV_INVALID  it is the store itself */
+FKV_MUST_CHECK fkv_status fkv_backup_write(fkv_backup *backup, const char *parent, const char *name,
+                                           uint64_t older_stamp, uint64_t *stamp,
+                                           fkv_backup_result *result);
+
+/* Make it the one that counts: rename the host database `from` to `to` in `parent` (NULL: there is
+** none, or it is in place already), then let the store follow. After a crash or a failure in
+** between, fkv_options.host_stamped tells which of the two is to be opened. */
+FKV_MUST_CHECK fkv_status fkv_backup_commit(fkv_backup *backup, const char *from, const char *to);
+
+/* Without fkv_backup_commit nothing remains of it. NULL is fine. */
+void fkv_backup_free(fkv_backup *backup);
+
 #define FKV_LEVELS 7
 
 typedef struct fkv_stats {
@@ -339,6 +453,7 @@ typedef struct fkv_stats {
     uint64_t flush_done, flush_total; /* bytes of the flush that is running here; total 0 = none */
     uint64_t compact_done, compact_total; /* the same of the compaction */
     uint64_t flush_rate, compact_rate;    /* bytes per second, of late */
+    uint64_t backup_done, backup_total;   /* bytes of the backup that is being written here */
 } fkv_stats;
 
 void fkv_stats_read(fkv_store *store, fkv_stats *out);

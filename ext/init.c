@@ -9,11 +9,14 @@
 
 #include "sqlite3ext.h"
 
+#include "backup.h"
 #include "base/alloc.h"
+#include "integrity.h"
 #include "listener.h"
 #include "module.h"
 #include "point.h"
 #include "pop.h"
+#include "recover.h"
 #include "stats.h"
 
 SQLITE_EXTENSION_INIT1
@@ -66,20 +69,26 @@ static void registry_free(void *p)
 }
 
 /* Loading twice into one connection must not make a second registry: two conns of one connection
-** would wait for each other. */
+** would wait for each other. (The PRAGMA does not read the schema, as a SELECT from it would:
+** SQLite knows a shadow table as one, and defends it, if the module is there when the schema is
+** read.) */
 static int already_loaded(sqlite3 *db)
 {
     sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(
-        db, "SELECT 1 FROM pragma_module_list WHERE name = '" LISTENER_NAME "'", -1, &s, NULL);
-    int found = rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW;
+    int found = 0;
 
+    if (sqlite3_prepare_v2(db, "PRAGMA module_list", -1, &s, NULL) == SQLITE_OK) {
+        while (!found && sqlite3_step(s) == SQLITE_ROW) {
+            const char *name = (const char *)sqlite3_column_text(s, 0);
+            found = name && sqlite3_stricmp(name, LISTENER_NAME) == 0;
+        }
+    }
     (void)sqlite3_finalize(s);
     return found;
 }
 
 static const tvf_def *const tables[] = {&stats_function, &levels_function, &jobs_function,
-                                        &pop_function};
+                                        &pop_function,   &check_function,  &recover_function};
 
 /* Those that read or write a table are not innocuous: a hostile schema could name one. */
 static const struct {
@@ -91,7 +100,11 @@ static const struct {
                  {"fastkv_get", -1, 0, point_get},
                  {"fastkv_incr", -1, 0, point_incr},
                  {"fastkv_cas", -1, 0, point_cas},
-                 {"fastkv_stats_json", 1, 0, stats_json}};
+                 {"fastkv_stats_json", 1, 0, stats_json},
+                 {"fastkv_backup", 1, SQLITE_DIRECTONLY, backup_function},
+                 {"fastkv_backup", 2, SQLITE_DIRECTONLY, backup_function},
+                 {"fastkv_restore", 1, SQLITE_DIRECTONLY, restore_function},
+                 {"fastkv_restore", 2, SQLITE_DIRECTONLY, restore_function}};
 
 static int register_all(sqlite3 *db)
 {
@@ -102,7 +115,7 @@ static int register_all(sqlite3 *db)
     r->db = db;
     /* Takes r over, also when it fails. The other modules only borrow it: SQLite frees all modules
     ** of a connection together, when no table of theirs is left. */
-    rc = sqlite3_create_module_v2(db, "fastkv", &kv_table_module, r, registry_free);
+    rc = sqlite3_create_module_v2(db, "fastkv", kv_table_module, r, registry_free);
     if (rc == SQLITE_OK) {
         rc = sqlite3_create_module_v2(db, LISTENER_NAME, &listener_module, r, NULL);
     }

@@ -231,10 +231,10 @@ static int busy_statements(sqlite3 *db)
     return busy;
 }
 
-void listener_make(registry *owner, int creating)
+void listener_make(registry *owner, int calling)
 {
     if (owner->listens) return;
-    if (busy_statements(owner->db) > creating) return;
+    if (busy_statements(owner->db) > calling) return;
     owner->listens = sqlite3_exec(owner->db, MAKE_TEMP, NULL, NULL, NULL) == SQLITE_OK;
 }
 
@@ -242,6 +242,7 @@ int listener_hear(registry *owner)
 {
     int rc = SQLITE_OK;
 
+    if (!owner->listens) return 0;
     if (!owner->listen) {
         rc = sqlite3_prepare_v3(owner->db, ENROL_TEMP, -1, SQLITE_PREPARE_PERSISTENT,
                                 &owner->listen, NULL);

@@ -8,10 +8,11 @@ extern const sqlite3_module listener_module;
 #define LISTENER_NAME "fastkv_txn"
 
 /* Make temp.fastkv_reader, if this is a moment for it: no statement may be running (a change of
-** the temp schema would abort it) but the CREATE that calls (`creating`). Called whenever a
-** statement on a fastkv table is prepared; not when the extension is loaded, which would fix the
-** encoding of a new database. Without the table each statement has a view of its own. */
-void listener_make(registry *owner, int creating);
+** the temp schema would abort it) but the one that calls (`calling`: 1), which is a CREATE or uses
+** a function. Called whenever a statement on a fastkv table is prepared, and by functions that
+** read; not when the extension is loaded, which would fix the encoding of a new database. Without
+** the table each statement has a view of its own. */
+void listener_make(registry *owner, int calling);
 
 /* Make the listener take part in the transaction that is open, so that it drives every conn of this
 ** sqlite3* to its end. `schema` is where the change happens. May be called again. */

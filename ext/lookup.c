@@ -47,21 +47,56 @@ static kv_table *find_or_connect(registry *owner, const char *name)
     return find(owner, name);
 }
 
-int lookup_table(registry *owner, sqlite3_value *name, kv_table **out, char **error)
+int lookup_connected(registry *owner, sqlite3_value *name, kv_table **out, char **error)
 {
     const char *text = (const char *)sqlite3_value_text(name);
-    int rc;
 
     *out = text ? find_or_connect(owner, text) : NULL;
-    if (!*out) {
-        *error = text ? sqlite3_mprintf("fastkv: there is no fastkv table \"%s\"", text)
-                      : sqlite3_mprintf("fastkv: a table's name cannot be NULL");
-        return SQLITE_ERROR;
-    }
+    if (*out) return SQLITE_OK;
+    *error = text ? sqlite3_mprintf("fastkv: there is no fastkv table \"%s\"", text)
+                  : sqlite3_mprintf("fastkv: a table's name cannot be NULL");
+    return SQLITE_ERROR;
+}
+
+int lookup_table(registry *owner, sqlite3_value *name, kv_table **out, char **error)
+{
+    int rc = lookup_connected(owner, name, out, error);
+
+    if (rc) return rc;
     rc = kv_table_ready(*out);
     if (rc) {
         const char *said = (*out)->base.zErrMsg;
         *error = said ? sqlite3_mprintf("%s", said) : NULL;
     }
+    return rc;
+}
+
+static kv_table *connected(registry *owner, const char *schema)
+{
+    for (kv_table *t = owner->tables; t; t = t->next) {
+        if (t->conn->hosted && sqlite3_stricmp(t->schema_name, schema) == 0) return t;
+    }
+    return NULL;
+}
+
+int lookup_any(registry *owner, const char *schema, kv_table **out, char **error)
+{
+    sqlite3_stmt *s = NULL;
+    char *sql = sqlite3_mprintf("SELECT '%q.' || name FROM \"%w\".sqlite_schema WHERE "
+                                "type = 'table' AND rootpage = 0 AND sql LIKE '%%fastkv%%'",
+                                schema, schema);
+    int rc = sql ? sqlite3_prepare_v2(owner->db, sql, -1, &s, NULL) : SQLITE_NOMEM;
+
+    if (rc && sql) *error = sqlite3_mprintf("fastkv: %s", sqlite3_errmsg(owner->db));
+    *out = connected(owner, schema);
+    while (rc == SQLITE_OK && !*out && sqlite3_step(s) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(s, 0);
+        if (name) *out = find_or_connect(owner, name);
+    }
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    if (rc || !*out) return rc;
+    rc = kv_table_ready(*out);
+    if (rc) *error = (*out)->base.zErrMsg ? sqlite3_mprintf("%s", (*out)->base.zErrMsg) : NULL;
     return rc;
 }

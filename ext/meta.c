@@ -221,6 +221,36 @@ int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *
     return rc;
 }
 
+/* The uuid in this one shadow table. */
+static int read_uuid(sqlite3 *db, const char *schema, const char *shadow, uint8_t uuid[16])
+{
+    sqlite3_stmt *s = NULL;
+    int found = 0;
+    char *sql = sqlite3_mprintf("SELECT v FROM \"%w\".\"%w\" WHERE k = 'uuid'", schema, shadow);
+
+    if (sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
+        sqlite3_step(s) == SQLITE_ROW) {
+        found = parse_uuid((const char *)sqlite3_column_text(s, 0), uuid) == 0;
+    }
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    return found;
+}
+
+int meta_find_uuid(sqlite3 *db, const char *schema, uint8_t uuid[16], int *found)
+{
+    sqlite3_stmt *s = NULL;
+    int rc = list_shadows(db, schema, &s);
+
+    *found = 0;
+    while (rc == SQLITE_OK && !*found && sqlite3_step(s) == SQLITE_ROW) {
+        const char *shadow = (const char *)sqlite3_column_text(s, 0);
+        *found = shadow && read_uuid(db, schema, shadow, uuid);
+    }
+    (void)sqlite3_finalize(s);
+    return rc;
+}
+
 int meta_set_shared(sqlite3 *db, const char *schema, const uint8_t uuid[16], option_id id,
                     const char *value, char **error)
 {

@@ -27,6 +27,9 @@ int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *
 /* Does some fastkv table of this schema belong to the store with this uuid? NULL: to any store? */
 int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *out);
 
+/* The uuid of the store that fastkv tables of this schema belong to; *found = 0: there is none. */
+int meta_find_uuid(sqlite3 *db, const char *schema, uint8_t uuid[16], int *found);
+
 /* 32 lower-case hexadecimal digits. */
 void meta_uuid_text(const uint8_t uuid[16], char out[33]);
 

@@ -11,6 +11,7 @@
 #include "cursor.h"
 #include "ddl.h"
 #include "errmap.h"
+#include "integrity.h"
 #include "listener.h"
 #include "plan.h"
 #include "setting.h"
@@ -145,28 +146,56 @@ static int rollback_to(sqlite3_vtab *vtab, int n)
     return SQLITE_OK;
 }
 
-const sqlite3_module kv_table_module = {
-    .iVersion = 3,
-    .xCreate = create,
-    .xConnect = connect,
-    .xBestIndex = plan_best_index,
-    .xDisconnect = disconnect,
-    .xDestroy = destroy,
-    .xOpen = cursor_open,
-    .xClose = cursor_close,
-    .xFilter = cursor_filter,
-    .xNext = cursor_next,
-    .xEof = cursor_eof,
-    .xColumn = cursor_column,
-    .xRowid = cursor_rowid,
-    .xUpdate = update_row,
-    .xBegin = begin,
-    .xSync = sync_txn,
-    .xCommit = commit,
-    .xRollback = rollback,
-    .xRename = rename_table,
-    .xSavepoint = savepoint,
-    .xRelease = release,
-    .xRollbackTo = rollback_to,
-    .xShadowName = shadow_name,
+/* iVersion says which members there are. The fourth version, of SQLite 3.44, has one more than what
+** older headers declare: with those it follows here, where a newer SQLite looks for it. An older
+** SQLite knows nothing of it and reads no further than its own. */
+#define MEMBERS_END_BEFORE (SQLITE_VERSION_NUMBER < 3044000)
+
+typedef struct kv_module {
+    sqlite3_module base;
+#if MEMBERS_END_BEFORE
+    int (*xIntegrity)(sqlite3_vtab *vtab, const char *schema, const char *table, int flags,
+                      char **error);
+#endif
+} kv_module;
+
+#if MEMBERS_END_BEFORE
+_Static_assert(offsetof(kv_module, xIntegrity) == sizeof(sqlite3_module), "no gap");
+#endif
+
+static const kv_module methods = {
+    .base =
+        {
+            .iVersion = 4,
+            .xCreate = create,
+            .xConnect = connect,
+            .xBestIndex = plan_best_index,
+            .xDisconnect = disconnect,
+            .xDestroy = destroy,
+            .xOpen = cursor_open,
+            .xClose = cursor_close,
+            .xFilter = cursor_filter,
+            .xNext = cursor_next,
+            .xEof = cursor_eof,
+            .xColumn = cursor_column,
+            .xRowid = cursor_rowid,
+            .xUpdate = update_row,
+            .xBegin = begin,
+            .xSync = sync_txn,
+            .xCommit = commit,
+            .xRollback = rollback,
+            .xRename = rename_table,
+            .xSavepoint = savepoint,
+            .xRelease = release,
+            .xRollbackTo = rollback_to,
+            .xShadowName = shadow_name,
+#if !MEMBERS_END_BEFORE
+            .xIntegrity = check_integrity,
+#endif
+        },
+#if MEMBERS_END_BEFORE
+    .xIntegrity = check_integrity,
+#endif
 };
+
+const sqlite3_module *const kv_table_module = &methods.base;

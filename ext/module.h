@@ -4,6 +4,6 @@
 
 #include "table.h"
 
-extern const sqlite3_module kv_table_module;
+extern const sqlite3_module *const kv_table_module;
 
 #endif

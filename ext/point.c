@@ -6,6 +6,7 @@
 #include "errmap.h"
 #include "evict.h"
 #include "expiry.h"
+#include "listener.h"
 #include "lookup.h"
 #include "row.h"
 #include "rowcode.h"
@@ -118,6 +119,9 @@ static int read_row(kv_table *t, old_row *old)
 {
     sqlite3 *db = t->owner->db;
 
+    /* A connection that knows its tables through functions alone has none yet. The statement that
+    ** calls is not aborted, see listener.h. */
+    if (!sqlite3_get_autocommit(db)) listener_make(t->owner, 1);
     if (sqlite3_txn_state(db, t->schema_name) == SQLITE_TXN_NONE) {
         int rc;
         if (sqlite3_get_autocommit(db)) return read_latest(t, old);

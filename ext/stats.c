@@ -223,6 +223,7 @@ static int fill_jobs(registry *owner, sqlite3_value **argv, tvf_rows *rows, char
     if (rc) return rc;
     job_row(rows, "flush", n.store.flush_done, n.store.flush_total, n.store.flush_rate);
     job_row(rows, "compaction", n.store.compact_done, n.store.compact_total, n.store.compact_rate);
+    job_row(rows, "backup", n.store.backup_done, n.store.backup_total, 0);
     return SQLITE_OK;
 }
 

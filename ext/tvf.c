@@ -73,6 +73,9 @@ static int connect(sqlite3 *db, void *aux, int argc, const char *const *argv, sq
     if (!t) return SQLITE_NOMEM;
     t->f = aux;
     rc = sqlite3_declare_vtab(db, t->f->def->declaration);
+    if (rc == SQLITE_OK && t->f->def->direct_only) {
+        rc = sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
+    }
     if (rc) {
         alloc_free(t);
         return rc;

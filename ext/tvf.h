@@ -32,6 +32,7 @@ typedef struct tvf_def {
     int required, arguments; /* at most TVF_ARGUMENTS_MAX; the last ones may be left out */
     const char *missing;     /* what to say when a required one is: "a table's name" */
     double cost;
+    int direct_only; /* not in views and triggers: it reaches files that it is told of */
     /* argv has `arguments` values, NULL for one that is left out. A result; *error may be set. */
     int (*fill)(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error);
 } tvf_def;

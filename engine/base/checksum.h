@@ -15,6 +15,11 @@
 ** and a position in it. */
 uint32_t checksum_at(uint64_t owner, uint64_t position, const void *data, size_t size);
 
+/* Where do bytes end that are followed by their checksum_at? The least size <= limit - 4 that `may`
+** does not rule out and whose checksum stands behind it; 0 if there is none. One pass over data. */
+size_t checksum_find_end(uint64_t owner, uint64_t position, const uint8_t *data, size_t limit,
+                         int (*may)(const uint8_t *data, size_t size));
+
 /* For bloom filters. */
 uint64_t hash64(const void *data, size_t size, uint64_t seed);
 

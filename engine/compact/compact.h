@@ -25,9 +25,9 @@ typedef struct compact_context {
     int (*progress)(void *arg, uint64_t bytes_done); /* called every 64 KB or so; 1 = give up */
 } compact_context;
 
-/* Write what readers at last_seq see of m as one level 0 table (none if nothing is left). v is the
+/* Write what readers at `seq` see of m as one level 0 table (none if nothing is left). v is the
 ** version below m: tombstones with nothing beneath them are not written. */
-FKV_MUST_CHECK fkv_status flush_memtable(const compact_context *c, const memtable *m,
+FKV_MUST_CHECK fkv_status flush_memtable(const compact_context *c, const memtable *m, uint64_t seq,
                                          const version *v, version_edit *edit);
 
 /* Write a batch's or any other source's entries, tombstones kept, as level 0 tables of at most

@@ -3,12 +3,14 @@
 #include "compact/output.h"
 
 /* The range tombstones of a memtable; slices into it. */
-static fkv_status collect_ranges(const memtable *m, const version *v, range_set *out)
+static fkv_status collect_ranges(const memtable *m, const mem_view *view, const version *v,
+                                 range_set *out)
 {
     for (uint32_t ref = memtree_range_head(&m->tree); ref;) {
         const mem_record *r = memtree_at(&m->tree, ref);
         fkv_slice from = mem_record_key(r), to = mem_record_value(r);
-        if (version_touches(v, 0, from, to) && !SABOTAGE(13)) range_set_add(out, from, to);
+        if (mem_view_sees(view, r->seq) && version_touches(v, 0, from, to) && !SABOTAGE(13))
+            range_set_add(out, from, to);
         ref = r->prev;
     }
     return range_set_finish(out);
@@ -25,10 +27,10 @@ static entry_kind remains(const compact_context *c, const version *v, int level,
     return kind;
 }
 
-fkv_status flush_memtable(const compact_context *c, const memtable *m, const version *v,
-                          version_edit *edit)
+fkv_status flush_memtable(const compact_context *c, const memtable *m, uint64_t seq,
+                          const version *v, version_edit *edit)
 {
-    mem_view view = memtable_view(m, m->last_seq);
+    mem_view view = memtable_view(m, seq);
     compact_context whole = *c;
     range_set ranges = {0};
     output o;
@@ -36,8 +38,8 @@ fkv_status flush_memtable(const compact_context *c, const memtable *m, const ver
     fkv_status rc;
 
     whole.table_bytes = UINT64_MAX; /* one memtable, one level 0 table: reads ask fewer */
-    output_init(&o, &whole, edit, 0, m->last_seq, NULL);
-    rc = collect_ranges(m, v, &ranges);
+    output_init(&o, &whole, edit, 0, seq, NULL);
+    rc = collect_ranges(m, &view, v, &ranges);
     if (rc) goto done;
     o.ranges = ranges.items;
     o.range_count = ranges.count;

@@ -48,7 +48,8 @@ struct fkv_env {
 
     /* -- directories ------------------------------------------------------------------------ */
 
-    /* Open directory `path` (ENV_CREATE: make it, mode 0777 & ~umask; the parent must exist).
+    /* Open directory `path` (ENV_CREATE: make it, mode 0777 & ~umask, or what a file allows that it
+    ** is named after, "x" for "x-y"; the parent must exist).
     ** FKV_NOTFOUND when absent, FKV_READONLY when it may not be created, else FKV_CANTOPEN.
     ** With ENV_CREATE the parent directory is synced as well, so the new entry is durable. */
     FKV_MUST_CHECK fkv_status (*dir_open)(fkv_env *, const char *path, int flags, env_dir **out);
@@ -118,6 +119,11 @@ struct fkv_env {
     /* Rename within the directory, replacing `to`. */
     FKV_MUST_CHECK fkv_status (*file_rename)(fkv_env *, env_dir *dir, const char *from,
                                              const char *to);
+
+    /* Give file `name` of `dir` a second name, `to` in directory `to_dir`. FKV_UNSUPPORTED (not
+    ** raised) when the two cannot share a file, FKV_BUSY when `to` is there. */
+    FKV_MUST_CHECK fkv_status (*file_link)(fkv_env *, env_dir *dir, const char *name,
+                                           env_dir *to_dir, const char *to);
 
     /* Remove a file. FKV_NOTFOUND when absent. Open handles stay readable. */
     FKV_MUST_CHECK fkv_status (*file_remove)(fkv_env *, env_dir *dir, const char *name);
@@ -191,10 +197,10 @@ FKV_MUST_CHECK fkv_status env_mem_crash(fkv_env *env, uint64_t seed);
 /* Kinds of operation, a bit set. */
 enum {
     ENV_OP_READ = 1,
-    ENV_OP_WRITE = 2, /* file_write and file_allocate */
-    ENV_OP_SYNC = 4,  /* file_sync and dir_sync */
-    ENV_OP_OPEN = 8,  /* file_open and dir_open */
-    ENV_OP_RENAME = 16,
+    ENV_OP_WRITE = 2,   /* file_write and file_allocate */
+    ENV_OP_SYNC = 4,    /* file_sync and dir_sync */
+    ENV_OP_OPEN = 8,    /* file_open and dir_open */
+    ENV_OP_RENAME = 16, /* file_rename and file_link */
     ENV_OP_REMOVE = 32,
     ENV_OP_MAP = 64,    /* map: returns NULL */
     ENV_OP_THREAD = 128 /* thread_start, mutex_new, cond_new */

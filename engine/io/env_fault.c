@@ -187,6 +187,14 @@ static fkv_status file_rename(fkv_env *env, env_dir *dir, const char *from, cons
     return rc ? rc : base_of(env)->file_rename(base_of(env), dir, from, to);
 }
 
+static fkv_status file_link(fkv_env *env, env_dir *dir, const char *name, env_dir *to_dir,
+                            const char *to)
+{
+    fkv_status rc = turn(env, ENV_OP_RENAME, to);
+
+    return rc ? rc : base_of(env)->file_link(base_of(env), dir, name, to_dir, to);
+}
+
 static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
 {
     fkv_status rc = turn(env, ENV_OP_REMOVE, name);
@@ -348,6 +356,7 @@ static const fkv_env fault_functions = {
     .file_linked = file_linked,
     .dir_shares = dir_shares,
     .file_rename = file_rename,
+    .file_link = file_link,
     .file_remove = file_remove,
     .map = map,
     .unmap = unmap,

@@ -536,6 +536,38 @@ done:
     return rc;
 }
 
+static fkv_status file_link(fkv_env *env, env_dir *handle, const char *name, env_dir *to_handle,
+                            const char *to)
+{
+    mem_env *m = enter(env);
+    mem_dir *dir = to_handle->dir;
+    const mem_link *old = link_set_find(&handle->dir->live, name);
+    mem_link *link;
+    fkv_status rc;
+
+    if (!name_is_plain(name) || !name_is_plain(to)) {
+        rc = FKV_RAISEF(FKV_INVALID, "cannot link %s to %s: not plain names", name, to);
+    } else if (!old || dir->removed) {
+        rc =
+            FKV_RAISEF(FKV_NOTFOUND, "cannot link %s/%s: absent (memory)", handle->dir->path, name);
+    } else if (link_set_find(&dir->live, to)) {
+        rc = FKV_RAISEF(FKV_BUSY, "cannot create %s/%s: it exists (memory)", dir->path, to);
+    } else {
+        rc = mem_dir_reserve_op(dir);
+        if (!rc) rc = link_set_reserve(&dir->live, 1);
+        link = rc ? NULL : link_new(to, old->node);
+        if (!rc && !link) rc = FKV_RAISE(FKV_NOMEM);
+        if (link) {
+            link->node->refs++;
+            link_set_put(&dir->live, link);
+            mem_dir_note(dir, OP_CREATE, link);
+            mem_link_unref(link);
+        }
+    }
+    leave(m);
+    return rc;
+}
+
 static fkv_status file_remove(fkv_env *env, env_dir *handle, const char *name)
 {
     mem_env *m = enter(env);
@@ -599,6 +631,7 @@ fkv_status env_mem_new(fkv_env **out)
     m->env.file_linked = file_linked;
     m->env.dir_shares = dir_shares;
     m->env.file_rename = file_rename;
+    m->env.file_link = file_link;
     m->env.file_remove = file_remove;
     m->env.boot_id = boot_id;
     m->next_inode = 1;

@@ -132,13 +132,34 @@ static void dir_close(fkv_env *env, env_dir *dir)
     alloc_free(dir);
 }
 
+/* What is named after a file, as "app.db-fastkv" is after a database, is open to nobody to whom the
+** file is not: the same rows are in it. */
+static mode_t mode_for(const char *path)
+{
+    const char *dash = strrchr(path, '-');
+    size_t n = dash ? (size_t)(dash - path) : 0;
+    mode_t mode = 0777;
+    struct stat st;
+    char *file;
+
+    if (n == 0 || strchr(dash, '/')) return mode;
+    file = alloc_bytes(n + 1);
+    if (!file) return 0700;
+    memcpy(file, path, n);
+    file[n] = 0;
+    if (stat(file, &st) == 0 && S_ISREG(st.st_mode))
+        mode = (st.st_mode & 0666) | (st.st_mode & 0444) >> 2;
+    alloc_free(file);
+    return mode | 0700;
+}
+
 /* Make the directory and leave it open. */
 static fkv_status make_directory(env_dir *dir)
 {
     fkv_status rc;
     int error;
 
-    if (mkdir(dir->path, 0777) < 0) {
+    if (mkdir(dir->path, mode_for(dir->path)) < 0) {
         error = errno;
         rc = error == EEXIST ? FKV_BUSY : status_of(error, 1, FKV_CANTOPEN);
         return posix_fail(rc, "create directory", dir->path, error);
@@ -505,6 +526,25 @@ static fkv_status file_rename(fkv_env *env, env_dir *dir, const char *from, cons
     return fail_in_dir(status_of(errno, 1, FKV_IOERR), "rename", dir, from, errno);
 }
 
+/* Another file system, one without links, too many of them, or somebody else's file. */
+static int cannot_link(int error)
+{
+    return error == EXDEV || error == EPERM || error == EMLINK || error == EOPNOTSUPP ||
+           error == ENOSYS;
+}
+
+static fkv_status file_link(fkv_env *env, env_dir *dir, const char *name, env_dir *to_dir,
+                            const char *to)
+{
+    (void)env;
+    if (!name_is_plain(name) || !name_is_plain(to))
+        return fail_in_dir(FKV_INVALID, "link", dir, name, EINVAL);
+    if (linkat(dir->handle.fd, name, to_dir->handle.fd, to, 0) == 0) return FKV_OK;
+    if (cannot_link(errno)) return FKV_UNSUPPORTED;
+    if (errno == EEXIST) return fail_in_dir(FKV_BUSY, "create", to_dir, to, errno);
+    return fail_in_dir(status_of(errno, 1, FKV_IOERR), "link", dir, name, errno);
+}
+
 static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
 {
     (void)env;
@@ -535,6 +575,7 @@ fkv_env *env_posix(void)
                           .file_linked = file_linked,
                           .dir_shares = dir_shares,
                           .file_rename = file_rename,
+                          .file_link = file_link,
                           .file_remove = file_remove,
                           .map = posix_map,
                           .unmap = posix_unmap,

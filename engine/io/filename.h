@@ -3,6 +3,7 @@
 **
 **   manifest        which tables make up the store (replaced atomically)
 **   manifest.tmp    its next version, while being written
+**   manifest.next   that of a backup which its database decides about (store/backup.c)
 **   lock            byte-range locks; its text says who holds the store
 **   NNNNNN.sst      a sorted table
 **   NNNNNN.wal      a log segment
@@ -17,6 +18,7 @@
 
 #define FILENAME_MANIFEST "manifest"
 #define FILENAME_MANIFEST_TMP "manifest.tmp"
+#define FILENAME_MANIFEST_NEXT "manifest.next"
 #define FILENAME_LOCK "lock"
 #define FILENAME_BYTES_MAX 32
 

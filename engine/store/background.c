@@ -133,7 +133,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     c.progress = flush_progress;
     atomic_store(&s->flush_done, 0);
     atomic_store(&s->flush_total, m->record_bytes);
-    rc = flush_memtable(&c, m, v->tables, &edit);
+    rc = flush_memtable(&c, m, m->last_seq, v->tables, &edit);
     bytes = edit_bytes(&edit);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_install(s, &edit, m, base);

@@ -329,7 +329,21 @@ static fkv_status take_record(fkv_store *s, pending *p, const wal_record *w)
     return rc;
 }
 
-/* Apply the log up to `target`. FKV_NOTFOUND: it is not there any more. */
+/* Is it quicker to take the tables than to read the log? If not, the log first: with the rows in
+** memory, views as of a moment ago can be given, with the tables they cannot. */
+static int is_far(const fkv_store *s, uint64_t target)
+{
+    enum { FAR_BYTES = 1 << 20 };
+    return target > atomic_load(&s->followed) + FAR_BYTES;
+}
+
+/* While this one reads, another one may have made tables of what is still to be read. */
+static int is_overtaken(const fkv_store *s, uint64_t target)
+{
+    return atomic_load(&store_page(s)->edit) > atomic_load(&s->seen_edit) && is_far(s, target);
+}
+
+/* Apply the log up to `target`. FKV_NOTFOUND: it is not there any more, or there is no need. */
 static fkv_status follow_log(fkv_store *s, uint64_t target)
 {
     pending p = {0};
@@ -340,19 +354,12 @@ static fkv_status follow_log(fkv_store *s, uint64_t target)
         rc = next_record(s, target, &w);
         if (!rc) rc = take_record(s, &p, &w);
         if (!rc && !s->tail) rc = seek_tail(s, atomic_load(&s->followed)); /* it has, indeed */
+        if (!rc && is_overtaken(s, target)) rc = FKV_NOTFOUND;
     }
     /* What ends without a mark has been rolled back so (fkv_txn_rollback_hosted). */
     if (!rc && atomic_load(&s->followed) < target) move_to(s, target);
     alloc_free(p.bytes);
     return rc;
-}
-
-/* Is it quicker to take the tables than to read the log? If not, the log first: with the rows in
-** memory, views as of a moment ago can be given, with the tables they cannot. */
-static int is_far(const fkv_store *s, uint64_t target)
-{
-    enum { FAR_BYTES = 1 << 20 };
-    return target > atomic_load(&s->followed) + FAR_BYTES;
 }
 
 fkv_status store_catch_up(fkv_store *s)
@@ -386,14 +393,48 @@ static int has_other_session(const fkv_store *s)
            atomic_load(&mapped->session) != s->session;
 }
 
-fkv_status store_follow(fkv_store *s)
+/* Load it all again; `asker` has the host that recovery may have to ask. follow_mutex held. */
+static fkv_status rejoin_asking(fkv_store *s, const fkv_txn *asker)
+{
+    fkv_status rc;
+
+    s->options.host_committed = asker ? asker->host_committed : NULL;
+    s->options.host_arg = asker ? asker->host_arg : NULL;
+    rc = store_rejoin(s);
+    s->options.host_committed = NULL;
+    s->options.host_arg = NULL;
+    return rc;
+}
+
+fkv_status store_follow_asking(fkv_store *s, const fkv_txn *asker)
 {
     fkv_status rc = FKV_OK;
 
     if (!store_behind(s)) return FKV_OK;
     s->env->mutex_lock(s->env, s->follow_mutex);
-    if (has_other_session(s)) rc = store_rejoin(s);
+    if (has_other_session(s)) rc = rejoin_asking(s, asker);
     if (!rc && s->sharing != SHARING_ALONE && store_behind(s)) rc = store_catch_up(s);
+    s->env->mutex_unlock(s->env, s->follow_mutex);
+    return rc;
+}
+
+fkv_status store_follow(fkv_store *s)
+{
+    return store_follow_asking(s, NULL);
+}
+
+/* What a dead writer left is written down by the next one. A reader cannot do that; but if nobody
+** is left who could, it may decide for itself, as one does that comes to read then. */
+fkv_status store_read_alone(fkv_store *s, const fkv_txn *asker)
+{
+    fkv_status rc = FKV_OK;
+    int held = 0;
+
+    s->env->mutex_lock(s->env, s->follow_mutex);
+    if (s->sharing == SHARING_READS) {
+        rc = s->env->file_locked(s->env, s->lock, LOCK_LIVE, 1, &held);
+        if (!rc && !held) rc = rejoin_asking(s, asker);
+    }
     s->env->mutex_unlock(s->env, s->follow_mutex);
     return rc;
 }

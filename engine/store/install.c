@@ -132,36 +132,44 @@ static const log_entry *segment_of(const fkv_store *s, uint64_t lsn)
     return e;
 }
 
+int store_describe(fkv_store *s, const memtable *drop, int64_t now_ms, manifest *m)
+{
+    const shared_page *page = store_page(s);
+    const log_entry *e;
+
+    *m = s->man;
+    m->next_number = atomic_load(&page->next_number);
+    m->next_space = (uint32_t)atomic_load(&page->next_space);
+    covered_to(s, drop, &m->tables_lsn, &m->last_seq);
+    m->log_lsn = m->tables_lsn;
+    if (atomic_load(&page->unsettled_lsn) < m->log_lsn)
+        m->log_lsn = atomic_load(&page->unsettled_lsn);
+    e = segment_of(s, m->log_lsn);
+    m->log_number = e ? e->number : m->next_number;
+    m->log_tail = e ? s->logs[s->log_count - 1].number : 0;
+    m->host_id = s->host_id;
+    m->clock_ms = now_ms;
+    codec_rules_overlay(&m->codecs, &s->codecs);
+    return e || (!s->man.log_tail && !atomic_load(&page->log_tail));
+}
+
 fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
                                uint64_t clean_lsn, int *maybe_new)
 {
     shared_page *page = store_page(s);
     manifest m;
-    const log_entry *e;
     int64_t now = fkv_clock_ms(s);
-    int unknown;
+    uint64_t edit = store_take_number(s);
+    int known;
     fkv_status rc;
 
     s->env->mutex_lock(s->env, s->mu);
-    m = s->man;
-    m.edit = store_take_number(s);
-    m.next_number = atomic_load(&page->next_number);
-    m.next_space = (uint32_t)atomic_load(&page->next_space);
-    covered_to(s, drop, &m.tables_lsn, &m.last_seq);
-    m.log_lsn = m.tables_lsn;
-    if (atomic_load(&page->unsettled_lsn) < m.log_lsn)
-        m.log_lsn = atomic_load(&page->unsettled_lsn);
-    e = segment_of(s, m.log_lsn);
-    m.log_number = e ? e->number : m.next_number;
-    m.log_tail = e ? s->logs[s->log_count - 1].number : 0;
-    unknown = !e && (s->man.log_tail || atomic_load(&page->log_tail));
+    known = store_describe(s, drop, now, &m);
+    m.edit = edit;
     m.clean_lsn = clean_lsn;
-    m.host_id = s->host_id;
-    m.clock_ms = now;
-    codec_rules_overlay(&m.codecs, &s->codecs);
     s->env->mutex_unlock(s->env, s->mu);
     *maybe_new = 0;
-    if (unknown) return FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
+    if (!known) return FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
     atomic_store(&page->replacing, 1);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);

@@ -73,6 +73,7 @@ static void ask_host(fkv_store *s, const fkv_options *options)
 {
     s->options.host_committed = options ? options->host_committed : NULL;
     s->options.host_arg = options ? options->host_arg : NULL;
+    s->options.host_stamped = options ? options->host_stamped : NULL;
 }
 
 /* The store is open for reading, and somebody wants to write. If that is not possible they read

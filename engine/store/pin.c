@@ -9,8 +9,9 @@
 ** A reader pins first and then looks whether its manifest is still the newest; whoever removes
 ** makes the new manifest the newest first and then looks for pins. One of them sees the other.
 **
-** A process that dies leaves files that nobody remembers. They are those that no manifest names,
-** nobody makes (LOCK_MAKING + number) and no old manifest can name: swept away by a later writer.
+** A process that dies leaves files that nobody remembers. They are those that the newest manifest
+** does not name, nobody makes (LOCK_MAKING + number), and no manifest that is pinned can name: swept
+** away by a later writer.
 */
 #include "base/alloc.h"
 #include "io/filename.h"
@@ -167,8 +168,25 @@ typedef struct sweep {
     fkv_store *s;
     const version *tables;
     uint64_t limit; /* numbers from here on were given out after the sweep began */
+    uint64_t edit;  /* of the newest manifest */
     int tables_too, logs_gone;
 } sweep;
+
+/* May a view of this process, or of another one, be reading it? (It is judged for each table by
+** itself: there is nearly always somebody who reads an old manifest, and what those leave that are
+** killed meanwhile would only grow.) */
+static int may_be_read(const sweep *w, uint64_t number)
+{
+    fkv_store *s = w->s;
+    int pinned = 0;
+
+    s->env->mutex_lock(s->env, s->pin_mutex);
+    for (size_t i = 0; i < s->pin_count; i++)
+        pinned |= s->pins[i].edit >= number && s->pins[i].edit < w->edit;
+    for (size_t i = 0; i < s->doomed_count; i++) pinned |= s->doomed[i].number == number;
+    s->env->mutex_unlock(s->env, s->pin_mutex);
+    return pinned || pinned_elsewhere(s, number, w->edit);
+}
 
 /* (Whoever has it on the list of the doomed may be quicker.) */
 static fkv_status sweep_away(fkv_store *s, const char *name)
@@ -186,7 +204,9 @@ static fkv_status sweep_file(void *arg, const char *name)
     file_kind kind = filename_parse(name, &number);
     int held = 0;
 
-    if (kind == FILE_MANIFEST_TMP) return sweep_away(s, name);
+    /* (A backup that ended early, and whose database is not this one.) */
+    if (kind == FILE_MANIFEST_TMP || strcmp(name, FILENAME_MANIFEST_NEXT) == 0)
+        return sweep_away(s, name);
     if (kind == FILE_WAL && number < w->limit && !store_knows_log(s, number)) {
         w->logs_gone = 1;
         return sweep_away(s, name);
@@ -199,12 +219,12 @@ static fkv_status sweep_file(void *arg, const char *name)
         fkv_status rc = s->env->file_locked(s->env, s->lock, LOCK_MAKING + number, 1, &held);
         if (rc || held) return rc;
     }
-    return sweep_away(s, name);
+    return may_be_read(w, number) ? FKV_OK : sweep_away(s, name);
 }
 
 fkv_status store_sweep(fkv_store *s)
 {
-    uint64_t limit = atomic_load(&atomic_load(&s->page)->next_number), edit;
+    uint64_t limit = atomic_load(&atomic_load(&s->page)->next_number);
     sweep w = {.s = s, .limit = limit};
     superversion *v = NULL;
     fkv_status rc = store_begin_install(s);
@@ -219,16 +239,11 @@ fkv_status store_sweep(fkv_store *s)
     w.tables = v->tables;
     s->env->mutex_lock(s->env, s->mu);
     store_let_previous_go(s);
-    edit = s->man.edit;
+    w.edit = s->man.edit;
     s->env->mutex_unlock(s->env, s->mu);
-    /* Tables of old manifests that somebody reads, here or elsewhere, are known to whoever took
-    ** them out. Those being made in this process are ours to know. */
-    s->env->mutex_lock(s->env, s->pin_mutex);
-    w.tables_too = s->pin_count == 1 && s->pins[0].edit == edit && s->doomed_count == 0;
-    s->env->mutex_unlock(s->env, s->pin_mutex);
-    if (w.tables_too) w.tables_too = !pinned_elsewhere(s, 0, edit);
-    /* A spilled transaction that the host may yet bring back has its tables in no manifest. */
-    if (atomic_load(&store_page(s)->unsettled_lsn) != UINT64_MAX) w.tables_too = 0;
+    /* (A spilled transaction that the host may yet bring back has its tables in no manifest. Those
+    ** being made in this process would be ours to know: there are none yet.) */
+    w.tables_too = atomic_load(&store_page(s)->unsettled_lsn) == UINT64_MAX;
     rc = s->env->dir_list(s->env, s->dir, sweep_file, &w);
     superversion_unref(v);
     store_end_install(s);

@@ -37,7 +37,7 @@ typedef struct found_files {
     uint64_t *logs;
     size_t log_count, log_capacity;
     uint64_t highest;
-    int has_table;
+    int has_table, cut_short;
     fkv_status rc;
 } found_files;
 
@@ -58,6 +58,7 @@ static fkv_status note_file(void *arg, const char *name)
     file_kind kind = filename_parse(name, &number);
 
     if (number > f->highest) f->highest = number;
+    if (strcmp(name, FILENAME_MANIFEST_NEXT) == 0) f->cut_short = 1;
     if (kind == FILE_TABLE) f->has_table = 1;
     if (kind != FILE_WAL) return FKV_OK;
     if (f->log_count == f->log_capacity) {
@@ -317,7 +318,7 @@ static fkv_status replay_log(replay *r, const found_files *files)
 }
 
 /* There is no manifest. FKV_NOTFOUND if there never was one: a store writes it before its first
-** record. */
+** record, a backup manifest.next before its first table. */
 static fkv_status check_new(fkv_store *s, const found_files *files)
 {
     int blank = 1;
@@ -326,7 +327,7 @@ static fkv_status check_new(fkv_store *s, const found_files *files)
     for (size_t i = 0; !rc && blank && i < files->log_count; i++)
         rc = wal_segment_blank(s->env, s->dir, files->logs[i], &blank);
     if (rc) return rc;
-    if (blank && !files->has_table) return FKV_NOTFOUND;
+    if (blank && (!files->has_table || files->cut_short)) return FKV_NOTFOUND;
     return FKV_RAISEF(FKV_CORRUPT, "%s/" FILENAME_MANIFEST ": the manifest is missing", s->path);
 }
 
@@ -343,7 +344,7 @@ fkv_status store_recover(fkv_store *s)
     rc = s->env->dir_list(s->env, s->dir, note_file, &files);
     if (rc) goto done;
     if (files.log_count) qsort(files.logs, files.log_count, sizeof *files.logs, by_number);
-    rc = manifest_load(s->env, s->dir, &s->home, &m, &tables);
+    rc = store_first_manifest(s, &m, &tables);
     if (rc == FKV_NOTFOUND) {
         atomic_store(&page->next_number, files.highest + 1);
         rc = check_new(s, &files);

@@ -186,7 +186,8 @@ struct fkv_store {
     _Atomic uint64_t compact_done, compact_total; /* the same of the compaction */
     _Atomic uint64_t flush_rate;                  /* bytes per second, smoothed */
     _Atomic uint64_t compact_rate;
-    _Atomic uint64_t debt; /* pick_debt of current->tables */
+    _Atomic uint64_t backup_done, backup_total; /* bytes of the backup that is being written */
+    _Atomic uint64_t debt;                      /* pick_debt of current->tables */
     _Atomic uint32_t level0_files;
     _Atomic uint32_t sealed_memtables;
 
@@ -315,6 +316,10 @@ static inline int store_behind(const fkv_store *s)
 
 /* Catch up. Any thread, with none of the locks. */
 FKV_MUST_CHECK fkv_status store_follow(fkv_store *s);
+/* The same, with a host to ask if a store that is open for reading has to be recovered for that. */
+FKV_MUST_CHECK fkv_status store_follow_asking(fkv_store *s, const fkv_txn *asker);
+/* A store that is open for reading, and whose last writer may have died: decide what it left. */
+FKV_MUST_CHECK fkv_status store_read_alone(fkv_store *s, const fkv_txn *asker);
 /* The writer's: a process died in the middle of a transaction; decide it. */
 FKV_MUST_CHECK fkv_status store_take_over(fkv_txn *t);
 /* The same, by the holder of follow_mutex. */
@@ -353,6 +358,11 @@ void store_forget_loose(fkv_store *s, uint64_t below); /* a manifest covers the 
 FKV_MUST_CHECK fkv_status store_recover(fkv_store *s);
 /* Make what recovery decided true on disk as well. */
 FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
+
+/* -- backup.c -- */
+/* The manifest that this store begins with: also that of a backup or restore that was cut short
+** when its host database was in place already. As manifest_load. */
+FKV_MUST_CHECK fkv_status store_first_manifest(fkv_store *s, manifest *m, version **tables);
 
 /* -- logs.c: the log's segments -- */
 FKV_MUST_CHECK fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn,
@@ -402,6 +412,9 @@ void store_end_install(fkv_store *s);
 ** `tables` now, or NULL. */
 FKV_MUST_CHECK fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *drop,
                                               uint64_t clean_lsn, int *maybe_new);
+/* What a manifest for the tables of now would say, but for edit and clean_lsn; `drop` as above. 0:
+** the log is not known just now. Installer, mu held. */
+int store_describe(fkv_store *s, const memtable *drop, int64_t now_ms, manifest *m);
 /* Make an edit: manifest, version, superversion, files. Takes the install right itself. An
 ** edit that does not fit any more, because another process was quicker, is dropped: FKV_OK as
 ** well. flushed: the memtable that it replaces, or NULL; `base` is then man.tables_lsn when

@@ -229,12 +229,22 @@ static fkv_status older_than_host(const fkv_store *s)
 }
 
 /* A process may have died between the host's commit and its own: whoever becomes the writer then
-** finishes that transaction. */
+** finishes that transaction; and who may only read finds that out if nobody else is there. */
 static void try_take_over(fkv_txn *t)
 {
-    if (t->active || !fkv_host_undecided(t->store) || t->store->sharing != SHARING_FULLY) return;
+    if (t->active || !fkv_host_undecided(t->store)) return;
+    if (t->store->sharing == SHARING_READS) fkv_ignore(store_read_alone(t->store, t));
+    if (t->store->sharing != SHARING_FULLY) return;
     fkv_ignore(fkv_txn_begin(t, 0)); /* busy: it is alive */
     fkv_txn_rollback(t);
+}
+
+/* Somebody is between the host's commit and his own, and has been stopped there; or he is dead,
+** and who could finish it does nothing. */
+static fkv_status still_undecided(const fkv_store *s)
+{
+    return FKV_RAISEF(FKV_BUSY, "another process is in the middle of a commit to the store \"%s\"",
+                      s->path);
 }
 
 int fkv_host_undecided(fkv_store *s)
@@ -251,7 +261,7 @@ fkv_status fkv_host_wait(fkv_txn *t, uint64_t id, uint32_t timeout_ms)
 
     if (store_forked(s)) return store_fork_error(s);
     for (;;) {
-        fkv_status rc = store_follow(s);
+        fkv_status rc = store_follow_asking(s, t);
         uint64_t known;
         if (rc) return rc;
         env->mutex_lock(env, s->mu);
@@ -261,7 +271,7 @@ fkv_status fkv_host_wait(fkv_txn *t, uint64_t id, uint32_t timeout_ms)
         known = s->host_id;
         env->mutex_unlock(env, s->mu);
         if (known >= id) return FKV_OK;
-        if (now >= until) return older_than_host(s);
+        if (now >= until) return fkv_host_undecided(s) ? still_undecided(s) : older_than_host(s);
         try_take_over(t);
     }
 }

@@ -203,6 +203,8 @@ static void work_stats(fkv_store *s, fkv_stats *out)
     out->compact_total = atomic_load(&s->compact_total);
     out->flush_rate = atomic_load(&s->flush_rate);
     out->compact_rate = atomic_load(&s->compact_rate);
+    out->backup_done = atomic_load(&s->backup_done);
+    out->backup_total = atomic_load(&s->backup_total);
 }
 
 void fkv_stats_read(fkv_store *s, fkv_stats *out)

@@ -41,10 +41,14 @@ struct table_builder {
     fkv_status failed;
 };
 
+/* LZ4 where it is built in: a third less on disk for values that compress by half, fills as fast,
+** and a block that has to be read costs a microsecond more (README, "Numbers"). */
 void table_options_default(table_options *out)
 {
-    *out = (table_options){
-        .block_bytes = 4096, .restart_interval = 8, .bloom_bits = 10, .codec = CODEC_NONE};
+    *out = (table_options){.block_bytes = 4096,
+                           .restart_interval = 8,
+                           .bloom_bits = 10,
+                           .codec = codec_available(CODEC_LZ4) ? CODEC_LZ4 : CODEC_NONE};
 }
 
 void table_summary_release(table_summary *s)

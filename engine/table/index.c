@@ -42,7 +42,7 @@ static uint64_t prefix_at(fkv_slice key, size_t skip)
     return get_be64(bytes);
 }
 
-static fkv_slice entry_key(const table_index *x, size_t i)
+fkv_slice index_key(const table_index *x, size_t i)
 {
     return fkv_slice_of(x->bytes->data + x->entries[i].key_at, x->entries[i].key_size);
 }
@@ -60,7 +60,7 @@ static int parse_entry(table_index *x, size_t i, const uint8_t **cursor, const u
     if (p) p = get_varint64(p, end, &e->handle.size);
     if (!p || e->handle.size == 0 || !handle_follows(e->handle, blocks_end)) return 0;
     *cursor = p;
-    return i == 0 || slice_compare(entry_key(x, i - 1), entry_key(x, i)) < 0;
+    return i == 0 || slice_compare(index_key(x, i - 1), index_key(x, i)) < 0;
 }
 
 fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
@@ -81,8 +81,8 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
         if (!parse_entry(x, i, &p, end, &blocks_end)) return FKV_RAISE(FKV_CORRUPT);
     if (p != end || blocks_end != data_end) return FKV_RAISE(FKV_CORRUPT);
     x->count = count;
-    if (count) x->skip = slice_common(entry_key(x, 0), entry_key(x, count - 1));
-    for (size_t i = 0; i < count; i++) x->places[i].prefix = prefix_at(entry_key(x, i), x->skip);
+    if (count) x->skip = slice_common(index_key(x, 0), index_key(x, count - 1));
+    for (size_t i = 0; i < count; i++) x->places[i].prefix = prefix_at(index_key(x, i), x->skip);
     return FKV_OK;
 }
 
@@ -101,7 +101,7 @@ size_t index_find(const table_index *x, fkv_slice key)
 
     if (x->count == 0) return 0;
     if (x->skip) { /* does key share the common prefix? */
-        fkv_slice first = entry_key(x, 0);
+        fkv_slice first = index_key(x, 0);
         size_t n = key.size < x->skip ? key.size : x->skip;
         int c = n ? memcmp(key.data, first.data, n) : 0;
         if (c < 0 || (c == 0 && key.size < x->skip)) return 0;
@@ -111,7 +111,7 @@ size_t index_find(const table_index *x, fkv_slice key)
     while (low < high) {
         size_t mid = (low + high) / 2;
         int c = x->places[mid].prefix < prefix ? -1 : x->places[mid].prefix > prefix;
-        if (c == 0) c = slice_compare(entry_key(x, mid), key);
+        if (c == 0) c = slice_compare(index_key(x, mid), key);
         if (c < 0) {
             low = mid + 1;
         } else {

@@ -46,6 +46,9 @@ void index_separator(fkv_slice low, fkv_slice high, buf *out);
 FKV_MUST_CHECK fkv_status index_open(table_index *x, block *bytes, uint64_t data_end);
 void index_release(table_index *x); /* zeroed is fine */
 
+/* The separator of block i. */
+fkv_slice index_key(const table_index *x, size_t i);
+
 /* First block whose separator is >= key: the only one that can hold it. count if none. */
 size_t index_find(const table_index *x, fkv_slice key);
 

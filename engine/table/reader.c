@@ -48,7 +48,8 @@ fkv_status table_inflate(const table *t, block_handle h, const uint8_t *stored, 
     return FKV_OK;
 }
 
-fkv_status table_load_block(table *t, block_handle h, const char *what, block **out)
+/* As it lies in the file, with its trailer. */
+static fkv_status load_stored(table *t, block_handle h, const char *what, block **out)
 {
     size_t bytes = (size_t)h.size + BLOCK_TRAILER, got = 0;
     block *b = block_new(bytes);
@@ -61,13 +62,36 @@ fkv_status table_load_block(table *t, block_handle h, const char *what, block **
         rc = FKV_RAISEF(FKV_CORRUPT, "%s: the file ends in a %s block at offset %llu", t->name,
                         what, (unsigned long long)h.offset);
     if (!rc) rc = table_check_stored(t, h, b->data, what);
-    if (!rc && b->data[h.size] != CODEC_NONE) {
-        rc = table_inflate(t, h, b->data, what, out);
-    } else if (!rc) {
+    if (rc) {
+        block_unref(b);
+        return rc;
+    }
+    *out = b;
+    return FKV_OK;
+}
+
+fkv_status table_check_block(table *t, block_handle h, const char *what)
+{
+    block *b = NULL;
+    fkv_status rc = load_stored(t, h, what, &b);
+
+    block_unref(b);
+    return rc;
+}
+
+fkv_status table_load_block(table *t, block_handle h, const char *what, block **out)
+{
+    block *b = NULL;
+    fkv_status rc = load_stored(t, h, what, &b);
+
+    *out = NULL;
+    if (rc) return rc;
+    if (b->data[h.size] == CODEC_NONE) {
         b->size = (size_t)h.size;
         *out = b;
         return FKV_OK;
     }
+    rc = table_inflate(t, h, b->data, what, out);
     block_unref(b);
     return rc;
 }
@@ -108,6 +132,23 @@ static fkv_status parse_ranges(table *t)
             return table_bad_block(t, "range", t->footer.ranges.offset);
     }
     return p == end ? FKV_OK : table_bad_block(t, "range", t->footer.ranges.offset);
+}
+
+fkv_status table_load_ranges(table *t)
+{
+    fkv_status rc = FKV_OK;
+
+    if (t->footer.ranges.size) rc = table_load_block(t, t->footer.ranges, "range", &t->range_bytes);
+    return rc || !t->range_bytes ? rc : parse_ranges(t);
+}
+
+void table_drop_ranges(table *t)
+{
+    block_unref(t->range_bytes);
+    alloc_free(t->ranges);
+    t->range_bytes = NULL;
+    t->ranges = NULL;
+    t->footer.range_count = 0;
 }
 
 static fkv_status read_footer(table *t, uint64_t unique_id, uint64_t file_bytes)
@@ -168,11 +209,7 @@ static fkv_status load_parts(table *t)
     if (!rc && t->index.count > t->footer.entries)
         rc = table_bad_block(t, "index", t->footer.index.offset);
     if (!rc && t->footer.filter.size) rc = load_filter(t);
-    if (!rc && t->footer.ranges.size) {
-        rc = table_load_block(t, t->footer.ranges, "range", &t->range_bytes);
-        if (!rc) rc = parse_ranges(t);
-    }
-    return rc;
+    return rc ? rc : table_load_ranges(t);
 }
 
 fkv_status table_open(fkv_env *env, env_file *file, const char *name, uint64_t unique_id,

@@ -36,8 +36,15 @@ FKV_MUST_CHECK fkv_status table_inflate(const table *t, block_handle h, const ui
 /* Read, check and inflate a block from the file. */
 FKV_MUST_CHECK fkv_status table_load_block(table *t, block_handle h, const char *what, block **out);
 
-/* The same through the cache. */
+/* Read it and check it as it lies there, no more. */
+FKV_MUST_CHECK fkv_status table_check_block(table *t, block_handle h, const char *what);
+
+/* table_load_block through the cache. */
 FKV_MUST_CHECK fkv_status table_data_block(table *t, size_t i, block **out);
+
+/* The range tombstones that the footer names. */
+FKV_MUST_CHECK fkv_status table_load_ranges(table *t);
+void table_drop_ranges(table *t); /* as if there were none */
 
 /* Raise FKV_CORRUPT for a block that passed its checksum but makes no sense. */
 fkv_status table_bad_block(const table *t, const char *what, uint64_t offset);

@@ -42,8 +42,9 @@ typedef struct table_options {
     uint32_t block_bytes;      /* target size of an uncompressed data block; default 4096 */
     uint32_t restart_interval; /* entries between whole keys; default 8 */
     uint32_t bloom_bits;       /* filter bits per key; 0 = no filter; default 10 */
-    codec_id codec;           /* for data blocks; a block that does not shrink by 1/8 stays plain */
-    int codec_level;          /* 0 = the codec's default */
+    codec_id codec;  /* for data blocks; a block that does not shrink by 1/8 stays plain; default:
+                    ** LZ4, or none if that is not built in */
+    int codec_level; /* 0 = the codec's default */
     const codec_rules *rules; /* keyspaces with another codec; NULL = none. Outlives the builder */
 } table_options;
 
@@ -139,6 +140,38 @@ FKV_MUST_CHECK fkv_status table_iter_new(table *t, int once, iter **out);
 
 /* Estimate of how many of the table's data bytes lie before key (0 .. data bytes). */
 uint64_t table_offset_of(const table *t, fkv_slice key);
+
+/* What table_check_blocks is to do, and what it has done. All zero but `deep` is table_verify. */
+typedef struct table_check {
+    int deep; /* decode the blocks as well: order and bounds of keys, counts, and that
+                        ** index and filter find every key */
+    fkv_slice from,
+        to; /* only data blocks that may hold keys in [from, to); to.data == NULL: all */
+    fkv_status (*damaged)(void *arg, fkv_status rc); /* told of damage, and of bytes that could not
+                        ** be read: the error is this thread's. FKV_OK: go on. NULL: the first ends
+                        ** it */
+    fkv_status (*block)(void *arg); /* before each data block; not OK ends the check. Or NULL */
+    fkv_status (*row)(void *arg, uint64_t offset, const iter_entry *e); /* deep; likewise */
+    void *arg;
+    uint64_t blocks, entries; /* data blocks and, if deep, entries seen; added to */
+} table_check;
+
+FKV_MUST_CHECK fkv_status table_check_blocks(table *t, table_check *how);
+
+/* What table_salvage gives. Callbacks that do not answer FKV_OK end it. */
+typedef struct table_salvager {
+    fkv_status (*range)(void *arg, fkv_slice from, fkv_slice to); /* before all entries */
+    fkv_status (*entry)(void *arg, const iter_entry *e);
+    /* These bytes are lost, and this thread's error says why; 0 bytes: but nothing was in them that
+    ** is not elsewhere. */
+    fkv_status (*lost)(void *arg, uint64_t offset, uint64_t bytes);
+    void *arg;
+} table_salvager;
+
+/* Read what can be read of a damaged table, in the order of its keys. `expected`: what is known of
+** it, or NULL. The file is the caller's. */
+FKV_MUST_CHECK fkv_status table_salvage(fkv_env *env, env_file *file, const char *name,
+                                        const table_summary *expected, const table_salvager *how);
 
 /* Verify every block's checksum, key order, bounds and that the filter admits every key. */
 FKV_MUST_CHECK fkv_status table_verify(table *t);

@@ -2,9 +2,11 @@
 
 typedef struct walk {
     table *t;
+    table_check *how;
     block_cursor cursor;
     buf first, last; /* the first key, and the one before */
     uint64_t entries, deletions, expiring, raw_bytes;
+    int partial; /* a block is left out, or could not be read: the counts say nothing */
 } walk;
 
 static fkv_status bad_key(const walk *w, size_t i, const char *what)
@@ -32,10 +34,12 @@ static fkv_status check_entry(walk *w, size_t i)
     w->deletions += c->entry.row.kind == ENTRY_DELETE;
     w->expiring += c->entry.row.kind == ENTRY_PUT_EXPIRES;
     w->raw_bytes += c->entry.row.key.size + c->entry.row.value.size;
-    return w->first.failed ? FKV_RAISE(FKV_NOMEM) : buf_status(&w->last);
+    if (w->first.failed || w->last.failed) return FKV_RAISE(FKV_NOMEM);
+    return w->how->row ? w->how->row(w->how->arg, t->index.entries[i].handle.offset, &c->entry.row)
+                       : FKV_OK;
 }
 
-static fkv_status check_block(walk *w, size_t i)
+static fkv_status decode_block(walk *w, size_t i)
 {
     block_cursor *c = &w->cursor;
     block_handle h = w->t->index.entries[i].handle;
@@ -52,8 +56,52 @@ static fkv_status check_block(walk *w, size_t i)
     if (!rc && c->failed)
         rc = c->failed == FKV_NOMEM ? FKV_RAISE(FKV_NOMEM)
                                     : table_bad_block(w->t, "data", h.offset);
+    if (c->failed) { /* it would stay so */
+        block_cursor_release(c);
+        *c = (block_cursor){0};
+    }
 done:
     block_unref(b);
+    return rc;
+}
+
+/* Damage is told, if there is somebody to tell, and the walk goes on. */
+static fkv_status tell(walk *w, fkv_status rc)
+{
+    if (rc != FKV_CORRUPT && rc != FKV_IOERR) return rc;
+    w->partial = 1;
+    return w->how->damaged ? w->how->damaged(w->how->arg, rc) : rc;
+}
+
+/* May block i hold a key in the range that is asked for? */
+static int wanted(const walk *w, size_t i)
+{
+    const table_check *how = w->how;
+
+    return slice_compare(index_key(&w->t->index, i), how->from) >= 0 &&
+           (i == 0 || !how->to.data || slice_compare(index_key(&w->t->index, i - 1), how->to) < 0);
+}
+
+static fkv_status check_blocks(walk *w)
+{
+    table_check *how = w->how;
+    fkv_status rc = FKV_OK;
+
+    for (size_t i = 0; !rc && i < w->t->index.count; i++) {
+        if (!wanted(w, i)) {
+            w->partial = 1;
+            continue;
+        }
+        if (how->block) rc = how->block(how->arg);
+        if (rc) break;
+        how->blocks++;
+        if (how->deep) {
+            rc = tell(w, decode_block(w, i));
+        } else {
+            rc = tell(w, table_check_block(w->t, w->t->index.entries[i].handle, "data"));
+        }
+    }
+    how->entries += w->entries;
     return rc;
 }
 
@@ -80,6 +128,21 @@ static fkv_status check_meta(table *t)
     return rc;
 }
 
+static fkv_status check_counts(const walk *w)
+{
+    const table_footer *f = &w->t->footer;
+
+    if (w->entries == f->entries && w->deletions == f->deletions && w->expiring == f->expiring &&
+        w->raw_bytes == f->raw_bytes)
+        return FKV_OK;
+    return FKV_RAISEF(FKV_CORRUPT,
+                      "%s: holds %llu entries, the footer at offset %llu says %llu (or other "
+                      "counts differ)",
+                      w->t->name, (unsigned long long)w->entries,
+                      (unsigned long long)(w->t->file_bytes - FOOTER_BYTES),
+                      (unsigned long long)f->entries);
+}
+
 /* The bounds in the manifest are exactly those of the entries and range tombstones. */
 static fkv_status check_bounds(const walk *w)
 {
@@ -103,24 +166,21 @@ static fkv_status check_bounds(const walk *w)
                       t->name, (unsigned long long)t->footer.index.offset);
 }
 
-fkv_status table_verify(table *t)
+fkv_status table_check_blocks(table *t, table_check *how)
 {
-    walk w = {.t = t};
-    const table_footer *f = &t->footer;
-    fkv_status rc = check_meta(t);
+    walk w = {.t = t, .how = how};
+    fkv_status rc = tell(&w, check_meta(t));
 
-    for (size_t i = 0; !rc && i < t->index.count; i++) rc = check_block(&w, i);
-    if (!rc && (w.entries != f->entries || w.deletions != f->deletions ||
-                w.expiring != f->expiring || w.raw_bytes != f->raw_bytes))
-        rc = FKV_RAISEF(FKV_CORRUPT,
-                        "%s: holds %llu entries, the footer at offset %llu says %llu (or other "
-                        "counts differ)",
-                        t->name, (unsigned long long)w.entries,
-                        (unsigned long long)(t->file_bytes - FOOTER_BYTES),
-                        (unsigned long long)f->entries);
-    if (!rc) rc = check_bounds(&w);
+    if (!rc) rc = check_blocks(&w);
+    if (!rc && how->deep && !w.partial) rc = tell(&w, check_counts(&w));
+    if (!rc && how->deep && !w.partial) rc = tell(&w, check_bounds(&w));
     block_cursor_release(&w.cursor);
     buf_release(&w.first);
     buf_release(&w.last);
     return rc;
+}
+
+fkv_status table_verify(table *t)
+{
+    return table_check_blocks(t, &(table_check){.deep = 1});
 }

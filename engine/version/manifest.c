@@ -10,6 +10,7 @@
 #define MANIFEST_VERSION 1u
 #define MANIFEST_BYTES_MAX UINT32_MAX
 #define MANIFEST_NUMBER_MAX ((uint64_t)1 << 62) /* counters go on from here and must not wrap */
+enum { MANIFEST_FILES = 16 + 11 * 8 };          /* where they begin in the body */
 enum { MANIFEST_HEADER = 16 }; /* magic, version, size of the body, checksum of all but itself */
 
 void manifest_put_file(buf *out, int level, const file_meta *f)
@@ -166,8 +167,8 @@ static void encode(buf *out, const manifest *m, const version *v)
     put_u32(out->data + 12, body_check(out->data, out->size));
 }
 
-fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const version *v,
-                         int *maybe_new)
+fkv_status manifest_save_as(fkv_env *env, env_dir *dir, const char *name, const manifest *m,
+                            const version *v, int *maybe_new)
 {
     buf bytes = {0};
     env_file *file = NULL;
@@ -189,7 +190,7 @@ fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const ve
     if (!SABOTAGE(1)) rc = env->file_sync(env, file);
     if (rc) goto done;
     *maybe_new = 1;
-    rc = env->file_rename(env, dir, FILENAME_MANIFEST_TMP, FILENAME_MANIFEST);
+    rc = env->file_rename(env, dir, FILENAME_MANIFEST_TMP, name);
     if (rc) goto done;
     if (!SABOTAGE(2)) rc = env->dir_sync(env, dir);
 done:
@@ -198,13 +199,37 @@ done:
     return rc;
 }
 
+fkv_status manifest_save(fkv_env *env, env_dir *dir, const manifest *m, const version *v,
+                         int *maybe_new)
+{
+    return manifest_save_as(env, dir, FILENAME_MANIFEST, m, v, maybe_new);
+}
+
+static fkv_status decode_files(const uint8_t **cursor, const uint8_t *end, table_home *home,
+                               version_edit *edit)
+{
+    uint64_t files = 0;
+
+    *cursor = get_varint64(*cursor, end, &files);
+    if (!*cursor) return bad_manifest("bad table count");
+    for (uint64_t i = 0; i < files; i++) {
+        file_meta *f = NULL;
+        int level = 0;
+        fkv_status rc = manifest_get_file(cursor, end, home, &level, &f);
+        if (!rc) rc = version_edit_add(edit, level, f);
+        file_meta_unref(f);
+        if (rc) return rc;
+    }
+    return FKV_OK;
+}
+
 static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manifest *m,
                          version_edit *edit)
 {
     const uint8_t *end = p + size;
-    uint64_t files = 0;
+    fkv_status rc;
 
-    if (size < 16 + 11 * 8) return bad_manifest("too short");
+    if (size < MANIFEST_FILES) return bad_manifest("too short");
     memcpy(m->uuid, p, 16);
     m->edit = get_u64(p + 16);
     m->next_number = get_u64(p + 24);
@@ -221,16 +246,9 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
         if (get_u64(p + at) > MANIFEST_NUMBER_MAX && (at != 72 || m->clean_lsn != UINT64_MAX))
             return bad_manifest("an impossible number");
     if (get_u64(p + 32) > UINT32_MAX) return bad_manifest("an impossible number");
-    p = get_varint64(p + 104, end, &files);
-    if (!p) return bad_manifest("bad table count");
-    for (uint64_t i = 0; i < files; i++) {
-        file_meta *f = NULL;
-        int level = 0;
-        fkv_status rc = manifest_get_file(&p, end, home, &level, &f);
-        if (!rc) rc = version_edit_add(edit, level, f);
-        file_meta_unref(f);
-        if (rc) return rc;
-    }
+    p += MANIFEST_FILES;
+    rc = decode_files(&p, end, home, edit);
+    if (rc) return rc;
     return decode_codecs(p, end, &m->codecs);
 }
 
@@ -249,42 +267,62 @@ static fkv_status check_header(const uint8_t *p, size_t size)
 
 fkv_status manifest_load(fkv_env *env, env_dir *dir, table_home *home, manifest *m, version **out)
 {
+    return manifest_load_from(env, dir, FILENAME_MANIFEST, home, m, out);
+}
+
+static fkv_status read_file(fkv_env *env, env_dir *dir, const char *name, uint8_t **out,
+                            size_t *got)
+{
+    env_file *file = NULL;
+    uint64_t size = 0;
+    fkv_status rc = env->file_open(env, dir, name, ENV_READ, &file);
+
+    *out = NULL;
+    *got = 0;
+    if (!rc) rc = env->file_size(env, file, &size);
+    if (!rc && size > MANIFEST_BYTES_MAX) rc = bad_manifest("impossible size");
+    if (!rc) {
+        *out = alloc_bytes((size_t)size);
+        if (!*out) rc = FKV_RAISE(FKV_NOMEM);
+    }
+    if (!rc) rc = env->file_read(env, file, 0, *out, (size_t)size, got);
+    env->file_close(env, file);
+    return rc;
+}
+
+fkv_status manifest_load_from(fkv_env *env, env_dir *dir, const char *name, table_home *home,
+                              manifest *m, version **out)
+{
     version_edit edit = {0};
     version *empty = NULL;
-    env_file *file = NULL;
     uint8_t *bytes = NULL;
-    uint64_t size = 0;
     size_t got = 0;
     fkv_status rc;
 
     *out = NULL;
     *m = (manifest){0};
-    rc = env->file_open(env, dir, FILENAME_MANIFEST, ENV_READ, &file);
-    if (rc) goto done;
-    rc = env->file_size(env, file, &size);
-    if (rc) goto done;
-    if (size > MANIFEST_BYTES_MAX) {
-        rc = bad_manifest("impossible size");
-        goto done;
-    }
-    bytes = alloc_bytes((size_t)size);
-    if (!bytes) {
-        rc = FKV_RAISE(FKV_NOMEM);
-        goto done;
-    }
-    rc = env->file_read(env, file, 0, bytes, (size_t)size, &got);
-    if (rc) goto done;
-    rc = check_header(bytes, got);
-    if (rc) goto done;
-    rc = decode(bytes + MANIFEST_HEADER, got - MANIFEST_HEADER, home, m, &edit);
-    if (rc) goto done;
-    rc = version_new_empty(&empty);
-    if (rc) goto done;
-    rc = version_apply(empty, &edit, out);
-done:
+    rc = read_file(env, dir, name, &bytes, &got);
+    if (!rc) rc = check_header(bytes, got);
+    if (!rc) rc = decode(bytes + MANIFEST_HEADER, got - MANIFEST_HEADER, home, m, &edit);
+    if (!rc) rc = version_new_empty(&empty);
+    if (!rc) rc = version_apply(empty, &edit, out);
     version_unref(empty);
     version_edit_release(&edit);
     alloc_free(bytes);
-    env->file_close(env, file);
     return rc;
+}
+
+fkv_status manifest_load_damaged(fkv_env *env, env_dir *dir, table_home *home, version_edit *out)
+{
+    uint8_t *bytes = NULL;
+    size_t got = 0;
+    const uint8_t *p;
+    fkv_status rc = read_file(env, dir, FILENAME_MANIFEST, &bytes, &got);
+
+    if (!rc && got > MANIFEST_HEADER + MANIFEST_FILES) {
+        p = bytes + MANIFEST_HEADER + MANIFEST_FILES;
+        rc = decode_files(&p, bytes + got, home, out);
+    }
+    alloc_free(bytes);
+    return rc == FKV_CORRUPT ? FKV_OK : rc; /* what could be read before that is there */
 }

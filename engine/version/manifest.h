@@ -39,6 +39,17 @@ FKV_MUST_CHECK fkv_status manifest_save(fkv_env *env, env_dir *dir, const manife
 FKV_MUST_CHECK fkv_status manifest_load(fkv_env *env, env_dir *dir, table_home *home, manifest *m,
                                         version **out);
 
+/* The same under another name (store/backup.c). */
+FKV_MUST_CHECK fkv_status manifest_save_as(fkv_env *env, env_dir *dir, const char *name,
+                                           const manifest *m, const version *v, int *maybe_new);
+FKV_MUST_CHECK fkv_status manifest_load_from(fkv_env *env, env_dir *dir, const char *name,
+                                             table_home *home, manifest *m, version **out);
+
+/* As many of its tables as can be made out, whatever its checksum says; none of it is to be
+** believed unless the table itself agrees. */
+FKV_MUST_CHECK fkv_status manifest_load_damaged(fkv_env *env, env_dir *dir, table_home *home,
+                                                version_edit *out);
+
 /* One table's line, as in the manifest; also used to name spilled runs in the log. */
 void manifest_put_file(buf *out, int level, const file_meta *f);
 

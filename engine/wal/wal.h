@@ -100,6 +100,20 @@ FKV_MUST_CHECK fkv_status wal_segment_blank(fkv_env *env, env_dir *dir, uint64_t
 ** next segment's start), or UINT64_MAX. Payload holds until close. */
 FKV_MUST_CHECK fkv_status wal_reader_next(wal_reader *r, uint64_t limit_lsn, wal_record *out);
 
+/* To save what can be saved: whatever the header is like, and whosever. *sure: it is known where
+** the segment begins, because it is the header of this store or the first record proves it.
+** FKV_NOTFOUND, FKV_IOERR, FKV_NOMEM. */
+FKV_MUST_CHECK fkv_status wal_reader_open_damaged(fkv_env *env, env_dir *dir, uint64_t store_id,
+                                                  uint64_t number, wal_reader **out, int *sure);
+
+/* The next record, over what is damaged; 0 if there is none before limit_lsn. *skipped: the bytes
+** passed over. */
+int wal_reader_search(wal_reader *r, uint64_t limit_lsn, wal_record *out, uint64_t *skipped);
+
+/* Bytes behind the last record, zeros at the end left out. */
+uint64_t wal_reader_rest(const wal_reader *r);
+uint64_t wal_reader_limit(const wal_reader *r); /* no record ends behind it */
+
 /* A segment that others append to. Threads: one at a time. */
 typedef struct wal_tail wal_tail;
 

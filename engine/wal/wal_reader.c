@@ -26,6 +26,7 @@ struct wal_reader {
     uint64_t salt;
     uint64_t position; /* LSN of the next record */
     uint64_t durable;
+    uint64_t tried; /* bytes of what looked like records in searches */
     char name[FILENAME_BYTES_MAX];
 };
 
@@ -183,18 +184,36 @@ static int parse_record(const wal_reader *r, uint64_t lsn, wal_record *out, uint
                             durable);
 }
 
+/* Find a record at or behind *lsn. 1 and *lsn, 0 there is none, -1 the search has cost too much:
+** each record is looked at once, and few bytes look like one by chance, but a forger can make all
+** of a segment look like the beginning of large ones. */
+static int find_record(wal_reader *r, uint64_t *lsn, wal_record *out, uint64_t *durable)
+{
+    uint64_t end = r->size - WAL_SEGMENT_HEADER, most = 16 * (uint64_t)r->size + (1 << 20);
+
+    for (uint64_t at = *lsn - r->info.start_lsn; at + WAL_RECORD_HEADER <= end; at += 8) {
+        const uint8_t *p = r->bytes + WAL_SEGMENT_HEADER + at;
+        if (get_u64(p + REC_LSN) != r->info.start_lsn + at) continue;
+        if (get_u32(p + REC_SIZE) <= end - at) r->tried += get_u32(p + REC_SIZE);
+        if (r->tried > most) return -1;
+        *lsn = r->info.start_lsn + at;
+        if (parse_record(r, *lsn, out, durable)) return 1;
+    }
+    return 0;
+}
+
 /* The bytes at `position` are no record. Had they been durable? */
 static fkv_status judge_end(wal_reader *r)
 {
-    uint64_t bad = r->position;
-    uint64_t last = r->info.start_lsn + (r->size - WAL_SEGMENT_HEADER);
+    uint64_t bad = r->position, lsn = bad + 8, durable;
     wal_record record;
+    int found;
 
-    for (uint64_t lsn = bad + 8; lsn + WAL_RECORD_HEADER <= last; lsn += 8) {
-        uint64_t durable;
-        if (parse_record(r, lsn, &record, &durable) && durable > r->durable) r->durable = durable;
+    while ((found = find_record(r, &lsn, &record, &durable)) > 0) {
+        if (durable > r->durable) r->durable = durable;
+        lsn += WAL_RECORD_HEADER + record.size;
     }
-    if (r->durable > bad)
+    if (found < 0 || r->durable > bad)
         return FKV_RAISEF(FKV_CORRUPT, "%s: damaged log record at offset %llu", r->name,
                           (unsigned long long)(WAL_SEGMENT_HEADER + (bad - r->info.start_lsn)));
     return FKV_NOTFOUND;
@@ -209,4 +228,72 @@ fkv_status wal_reader_next(wal_reader *r, uint64_t limit_lsn, wal_record *out)
     if (durable > r->durable) r->durable = durable;
     r->position += WAL_RECORD_HEADER + out->size;
     return FKV_OK;
+}
+
+/* The first record knows as well where it is. */
+static int first_record_lsn(const wal_reader *r, uint64_t *lsn)
+{
+    const uint8_t *p = r->bytes + WAL_SEGMENT_HEADER;
+    wal_record record;
+    uint64_t durable;
+
+    *lsn = get_u64(p + REC_LSN);
+    return *lsn <= WAL_LSN_MAX &&
+           wal_record_parse(p, r->size - WAL_SEGMENT_HEADER, r->salt, *lsn, &record, &durable);
+}
+
+fkv_status wal_reader_open_damaged(fkv_env *env, env_dir *dir, uint64_t store_id, uint64_t number,
+                                   wal_reader **out, int *sure)
+{
+    fkv_status rc = load_segment(env, dir, number, out);
+    wal_reader *r = *out;
+    const uint8_t *h;
+    uint64_t lsn;
+
+    *sure = 0;
+    if (rc) return rc;
+    r->info.empty = r->size < WAL_SEGMENT_HEADER + WAL_RECORD_HEADER ||
+                    all_zero(r->bytes + WAL_SEGMENT_HEADER, r->size - WAL_SEGMENT_HEADER);
+    if (r->info.empty) return FKV_OK;
+    h = r->bytes;
+    r->salt = get_u64(h + SEG_SALT);
+    r->info.previous = get_u64(h + SEG_PREVIOUS);
+    memcpy(r->info.boot_id, h + SEG_BOOT_ID, sizeof r->info.boot_id);
+    r->info.start_lsn = get_u64(h + SEG_START_LSN);
+    *sure = get_u32(h + SEG_CRC) == checksum_at(store_id, number, h, SEG_CRC);
+    if (!*sure && first_record_lsn(r, &lsn)) {
+        r->info.start_lsn = lsn;
+        *sure = 1;
+    }
+    r->info.empty = r->info.start_lsn > WAL_LSN_MAX;
+    r->position = r->info.start_lsn;
+    return FKV_OK;
+}
+
+int wal_reader_search(wal_reader *r, uint64_t limit_lsn, wal_record *out, uint64_t *skipped)
+{
+    uint64_t lsn = r->position, durable;
+
+    *skipped = 0;
+    if (r->info.empty || r->position >= limit_lsn) return 0;
+    if (find_record(r, &lsn, out, &durable) <= 0 || lsn >= limit_lsn) return 0;
+    *skipped = lsn - r->position;
+    if (durable > r->durable) r->durable = durable;
+    r->position = lsn + WAL_RECORD_HEADER + out->size;
+    return 1;
+}
+
+uint64_t wal_reader_rest(const wal_reader *r)
+{
+    uint64_t at, used = r->size;
+
+    if (r->info.empty) return 0;
+    at = WAL_SEGMENT_HEADER + (r->position - r->info.start_lsn);
+    while (used > at && r->bytes[used - 1] == 0) used--;
+    return used > at ? used - at : 0;
+}
+
+uint64_t wal_reader_limit(const wal_reader *r)
+{
+    return r->info.empty ? 0 : r->info.start_lsn + (r->size - WAL_SEGMENT_HEADER);
 }

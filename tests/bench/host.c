@@ -1,14 +1,13 @@
-/* host.c -- databases, clocks and sizes for the benchmark. */
+/* host.c -- folders, clocks and counters for the benchmark. */
 #include "bench.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 void bench_fail(const char *format, ...)
 {
@@ -30,52 +29,15 @@ double bench_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-void host_exec(bench_host *h, const char *sql)
+void host_path(char *out, const bench_options *o, const char *name)
 {
-    char *error = NULL;
-
-    if (sqlite3_exec(h->db, sql, NULL, NULL, &error)) bench_fail("%s: %s", sql, error);
+    if ((size_t)snprintf(out, PATH_SIZE, "%s/%s", o->dir, name) >= PATH_SIZE)
+        bench_fail("%s: too long", o->dir);
 }
 
-void host_open(bench_host *h, const bench_options *o, const char *name, int native)
+void host_make_dir(const char *path)
 {
-    char *error = NULL;
-
-    (void)snprintf(h->path, sizeof h->path, "%s/%s.db", o->dir, name);
-    if (sqlite3_open(h->path, &h->db)) bench_fail("%s: %s", h->path, sqlite3_errmsg(h->db));
-    if (!native && !o->stand_in) {
-        (void)sqlite3_enable_load_extension(h->db, 1);
-        if (sqlite3_load_extension(h->db, o->so, NULL, &error)) bench_fail("%s: %s", o->so, error);
-    }
-    host_exec(h, "PRAGMA journal_mode = WAL");
-    host_exec(h, "PRAGMA synchronous = NORMAL");
-    host_exec(h, native || o->stand_in
-                     ? "CREATE TABLE IF NOT EXISTS kv(key PRIMARY KEY, value) WITHOUT ROWID"
-                     : "CREATE VIRTUAL TABLE IF NOT EXISTS kv USING fastkv");
-}
-
-void host_close(bench_host *h)
-{
-    if (sqlite3_close(h->db)) bench_fail("close %s: %s", h->path, sqlite3_errmsg(h->db));
-    h->db = NULL;
-}
-
-sqlite3_stmt *host_prepare(bench_host *h, const char *sql)
-{
-    sqlite3_stmt *stmt = NULL;
-
-    if (sqlite3_prepare_v2(h->db, sql, -1, &stmt, NULL))
-        bench_fail("%s: %s", sql, sqlite3_errmsg(h->db));
-    return stmt;
-}
-
-void host_step(bench_host *h, sqlite3_stmt *stmt, int expected)
-{
-    int rc = sqlite3_step(stmt);
-
-    if (rc == expected) return;
-    bench_fail("%s: step gave %d, wanted %d (%s)", sqlite3_sql(stmt), rc, expected,
-               sqlite3_errmsg(h->db));
+    if (mkdir(path, 0777) && errno != EEXIST) bench_fail("%s: %s", path, strerror(errno));
 }
 
 static double tree_bytes;
@@ -96,38 +58,106 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-static void each_part(const bench_host *h, __nftw_func_t visit)
-{
-    static const char *const parts[] = {"", "-wal", "-shm", "-journal", "-fastkv"};
-    char path[600];
-
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        (void)snprintf(path, sizeof path, "%s%s", h->path, parts[i]);
-        (void)nftw(path, visit, 16, FTW_DEPTH | FTW_PHYS);
-    }
-}
-
-double host_disk_bytes(const bench_host *h)
+double host_disk_bytes(const char *dir)
 {
     tree_bytes = 0;
-    each_part(h, add_file);
+    (void)nftw(dir, add_file, 16, FTW_DEPTH | FTW_PHYS);
     return tree_bytes;
 }
 
-void host_remove(const bench_host *h)
+void host_remove(const char *dir)
 {
-    each_part(h, remove_entry);
+    (void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void host_flush(const char *dir)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY);
+
+    if (fd < 0 || syncfs(fd)) bench_fail("syncfs %s: %s", dir, strerror(errno));
+    (void)close(fd);
+}
+
+/* A number from a file of lines "name: number"; 0 if it is not there. */
+static double number_in(const char *path, const char *name)
+{
+    FILE *f = fopen(path, "r");
+    size_t size = strlen(name);
+    char line[256];
+    double found = 0;
+
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f))
+        if (strncmp(line, name, size) == 0) found = strtod(line + size, NULL);
+    (void)fclose(f);
+    return found;
 }
 
 double host_peak_bytes(void)
 {
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    double kb = 0;
+    return number_in("/proc/self/status", "VmHWM:") * 1024;
+}
 
-    if (!f) return 0;
-    while (fgets(line, sizeof line, f))
-        if (strncmp(line, "VmHWM:", 6) == 0) kb = strtod(line + 6, NULL);
+double host_others_seconds(void)
+{
+    FILE *f = fopen("/proc/stat", "r");
+    char line[256] = "", *at = line + 3;
+    struct rusage mine;
+    double busy = 0;
+
+    if (!f || !fgets(line, sizeof line, f)) bench_fail("/proc/stat: %s", strerror(errno));
     (void)fclose(f);
-    return kb * 1024;
+    for (int i = 0; i < 8; i++) { /* user nice system idle iowait irq softirq steal */
+        double ticks = strtod(at, &at);
+        if (i < 3 || i == 7) busy += ticks;
+    }
+    (void)getrusage(RUSAGE_CHILDREN, &mine);
+    return busy / (double)sysconf(_SC_CLK_TCK) -
+           (double)(mine.ru_utime.tv_sec + mine.ru_stime.tv_sec) -
+           (double)(mine.ru_utime.tv_usec + mine.ru_stime.tv_usec) / 1e6;
+}
+
+double host_written_bytes(void)
+{
+    return number_in("/proc/self/io", "write_bytes:");
+}
+
+double host_wait_quiet(void)
+{
+    const struct timespec pause = {0, 20000000};
+    double start = bench_now(), last = start, written = host_written_bytes();
+
+    while (bench_now() - last < 1.5) {
+        double now;
+        (void)nanosleep(&pause, NULL);
+        now = host_written_bytes();
+        if (now > written) last = bench_now();
+        written = now;
+    }
+    return last - start;
+}
+
+double host_sync_rate(const char *dir, uint64_t count)
+{
+    static char block[65536];
+    enum { RECORD = 160 };
+    char path[PATH_SIZE + 16];
+    double start, took;
+    int fd;
+
+    (void)snprintf(path, sizeof path, "%s.fdatasync", dir);
+    memset(block, 'f', sizeof block);
+    fd = open(path, O_RDWR | O_CREAT, 0644);
+    if (fd < 0 || pwrite(fd, block, sizeof block, 0) != sizeof block || fsync(fd))
+        bench_fail("%s: %s", path, strerror(errno));
+    start = bench_now();
+    for (uint64_t i = 0; i < count; i++) {
+        off_t at = (off_t)(i * RECORD % (sizeof block - RECORD));
+        if (pwrite(fd, block, RECORD, at) != RECORD || fdatasync(fd))
+            bench_fail("%s: %s", path, strerror(errno));
+    }
+    took = bench_now() - start;
+    (void)close(fd);
+    (void)unlink(path);
+    return took;
 }

@@ -1,6 +1,7 @@
 /* rows.c -- the benchmark's rows: 16-byte keys and 100-byte values that compress by half. */
 #include "bench.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 uint64_t row_mix(uint64_t n)
@@ -35,4 +36,18 @@ void row_value(bench_row *row, uint64_t n)
         memcpy(row->value + i, &state, size);
         state = row_mix(state + n);
     }
+}
+
+uint64_t row_pick(uint64_t i, uint64_t rows)
+{
+    return row_mix(i + 12345) % rows;
+}
+
+void row_check(peer_slice value, uint64_t n)
+{
+    bench_row row;
+
+    row_value(&row, n);
+    if (value.size != VALUE_BYTES || memcmp(value.data, row.value, VALUE_BYTES) != 0)
+        bench_fail("the value of row %" PRIu64 " is wrong", n);
 }

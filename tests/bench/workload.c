@@ -1,265 +1,319 @@
-/*
-** workload.c -- what the benchmark measures, the same SQL for both engines.
-**
-** Rows 0 … rows-1 are filled twice: in key order into one database, scattered into another, which
-** is then closed, opened again and read. Rows from MISSING up are never written; rows from COMMITS
-** up are those of the single-row commits. Every row read is compared with what was written.
-*/
+/* workload.c -- what is measured of every engine: bench.h says in which processes. */
 #include "bench.h"
 
 #include <inttypes.h>
-#include <string.h>
+#include <math.h>
+#include <signal.h>
 
-#define MISSING ((uint64_t)1 << 60)
-#define COMMITS ((uint64_t)1 << 61)
+/* Rows whose reads find them in the memtable: less than half of a write buffer. */
+#define MEMTABLE_ROWS 150000
 
-/* Which rows are read: a sequence scattered over all rows, the same for both engines. */
-static uint64_t pick(const bench_options *o, uint64_t i)
+double fill_rows(const bench_engine *ops, void *db, uint64_t from, uint64_t to, int random,
+                 double *commits, double *pauses)
 {
-    return row_mix(i + 12345) % o->rows;
-}
-
-static void check_row(sqlite3_stmt *stmt, int column, uint64_t n)
-{
+    double start = bench_now(), took = 0;
     bench_row row;
 
-    row_value(&row, n);
-    if (sqlite3_column_bytes(stmt, column) != VALUE_BYTES ||
-        memcmp(sqlite3_column_blob(stmt, column), row.value, VALUE_BYTES) != 0)
-        bench_fail("%s: the value of row %" PRIu64 " is wrong", sqlite3_sql(stmt), n);
-}
-
-static void check_count(bench_host *h, uint64_t wanted)
-{
-    sqlite3_stmt *stmt = host_prepare(h, "SELECT count(*) FROM kv");
-
-    host_step(h, stmt, SQLITE_ROW);
-    if ((uint64_t)sqlite3_column_int64(stmt, 0) != wanted)
-        bench_fail("count(*) is %lld, wanted %" PRIu64, sqlite3_column_int64(stmt, 0), wanted);
-    (void)sqlite3_finalize(stmt);
-}
-
-static void timed_step(bench_host *h, sqlite3_stmt *stmt, double *pause)
-{
-    double start = bench_now(), took;
-
-    host_step(h, stmt, SQLITE_DONE);
-    took = bench_now() - start;
-    if (took > *pause) *pause = took;
-    (void)sqlite3_reset(stmt);
-}
-
-static void put(bench_host *h, sqlite3_stmt *stmt, uint64_t n, int random, double *pause)
-{
-    bench_row row;
-
-    row_key(&row, n, random);
-    row_value(&row, n);
-    (void)sqlite3_bind_text(stmt, 1, row.key, KEY_BYTES, SQLITE_STATIC);
-    (void)sqlite3_bind_blob(stmt, 2, row.value, VALUE_BYTES, SQLITE_STATIC);
-    timed_step(h, stmt, pause);
-}
-
-/* Rows per second; *pause becomes the longest single statement if that is longer. */
-static double fill(bench_host *h, const bench_options *o, int random, double *pause)
-{
-    sqlite3_stmt *begin = host_prepare(h, "BEGIN"), *commit = host_prepare(h, "COMMIT");
-    sqlite3_stmt *replace = host_prepare(h, "REPLACE INTO kv(key, value) VALUES(?1, ?2)");
-    double start = bench_now(), took;
-
-    for (uint64_t n = 0; n < o->rows; n++) {
-        if (n % TXN_ROWS == 0) timed_step(h, begin, pause);
-        put(h, replace, n, random, pause);
-        if (n % TXN_ROWS == TXN_ROWS - 1 || n + 1 == o->rows) timed_step(h, commit, pause);
+    for (uint64_t n = from; n < to;) {
+        uint64_t end = n + TXN_ROWS < to ? n + TXN_ROWS : to;
+        double before = bench_now(), commit;
+        ops->begin(db);
+        for (; n < end; n++) {
+            row_key(&row, n, random);
+            row_value(&row, n);
+            ops->put(db, row.key, row.value);
+        }
+        commit = bench_now();
+        ops->commit(db);
+        took = bench_now();
+        if (commits) commits[(end - 1) / TXN_ROWS] = took - commit;
+        if (pauses) pauses[(end - 1) / TXN_ROWS] = took - before;
     }
-    took = bench_now() - start;
-    (void)sqlite3_finalize(begin);
-    (void)sqlite3_finalize(commit);
-    (void)sqlite3_finalize(replace);
-    return (double)o->rows / took;
+    return took - start;
 }
 
-static double commit_one(bench_host *h, const bench_options *o)
+/* Seconds for `reads` point reads of rows below `rows`, or of missing ones. */
+double read_rows(const bench_run *r, void *db, uint64_t rows, uint64_t reads, int missing)
 {
-    sqlite3_stmt *replace = host_prepare(h, "REPLACE INTO kv(key, value) VALUES(?1, ?2)");
-    double start = bench_now(), took, unused = 0;
-
-    for (uint64_t n = 0; n < o->commits; n++) put(h, replace, COMMITS + n, 1, &unused);
-    took = bench_now() - start;
-    (void)sqlite3_finalize(replace);
-    return (double)o->commits / took;
-}
-
-static double point_reads(bench_host *h, const bench_options *o, int in_txn, int missing)
-{
-    sqlite3_stmt *stmt = host_prepare(h, "SELECT value FROM kv WHERE key = ?1");
+    const bench_engine *ops = r->ops;
+    double start = bench_now();
     bench_row row;
-    double start, took;
 
-    if (in_txn) host_exec(h, "BEGIN");
-    start = bench_now();
-    for (uint64_t i = 0; i < o->reads; i++) {
-        uint64_t n = missing ? MISSING + i : pick(o, i);
+    for (uint64_t i = 0; i < reads; i++) {
+        uint64_t n = missing ? ROWS_MISSING + i : row_pick(i, rows);
+        peer_slice value;
         row_key(&row, n, 1);
-        (void)sqlite3_bind_text(stmt, 1, row.key, KEY_BYTES, SQLITE_STATIC);
-        host_step(h, stmt, missing ? SQLITE_DONE : SQLITE_ROW);
-        if (!missing) check_row(stmt, 0, n);
-        (void)sqlite3_reset(stmt);
+        if (ops->get(db, row.key, &value) == missing)
+            bench_fail("row %" PRIu64 " is %s", n, missing ? "there" : "not there");
+        if (missing) continue;
+        row_check(value, n);
+        ops->release(db);
     }
-    took = bench_now() - start;
-    (void)sqlite3_finalize(stmt);
-    if (in_txn) host_exec(h, "COMMIT");
-    return (double)o->reads / took;
+    return bench_now() - start;
 }
+
+/* -- load ----------------------------------------------------------------------------------- */
+
+static void fresh(const bench_run *r)
+{
+    host_remove(r->dir);
+    host_make_dir(r->dir);
+    host_flush(r->dir);
+}
+
+void phase_load(const bench_run *r)
+{
+    uint64_t rows = r->o->rows < MEMTABLE_ROWS ? r->o->rows : MEMTABLE_ROWS;
+    double *value = r->out->value;
+    void *db;
+
+    fresh(r);
+    db = r->ops->open(r->dir);
+    value[FILL_SEQUENTIAL] = (double)r->o->rows /
+                             fill_rows(r->ops, db, 0, r->o->rows, 0, NULL, NULL);
+    r->ops->close(db);
+    fresh(r);
+    db = r->ops->open(r->dir);
+    (void)fill_rows(r->ops, db, 0, rows, 1, NULL, NULL);
+    r->ops->view(db);
+    value[READ_MEMTABLE] = (double)r->o->reads / read_rows(r, db, rows, r->o->reads, 0);
+    r->ops->unview(db);
+    r->ops->close(db);
+    fresh(r);
+    if (r->ops == &sql_engine) sql_load(r);
+    host_remove(r->dir);
+}
+
+/* -- fill ----------------------------------------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+void phase_fill(const bench_run *r)
+{
+    uint64_t rows = r->o->rows, first = rows < 1000000 ? rows : 1000000;
+    uint64_t count = (rows + TXN_ROWS - 1) / TXN_ROWS;
+    double *commits = peer_alloc(count * sizeof *commits);
+    double *pauses = peer_alloc(count * sizeof *pauses);
+    double *value = r->out->value, took;
+    void *db;
+
+    fresh(r);
+    db = r->ops->open(r->dir);
+    took = fill_rows(r->ops, db, 0, first, 1, commits, pauses);
+    if (rows > first) {
+        value[FILL_FIRST] = (double)first / took;
+        took += fill_rows(r->ops, db, first, rows, 1, commits, pauses);
+    }
+    value[FILL_RANDOM] = (double)rows / took;
+    qsort(commits, count, sizeof *commits, compare);
+    qsort(pauses, count, sizeof *pauses, compare);
+    value[COMMIT_P999] = commits[(uint64_t)ceil(0.999 * (double)count) - 1];
+    value[COMMIT_MAX] = commits[count - 1];
+    value[PAUSE] = pauses[count - 1];
+    value[MEMORY] = host_peak_bytes();
+    r->out->written = host_written_bytes();
+    r->out->done++;
+    (void)kill(getpid(), SIGKILL);
+}
+
+/* -- recover -------------------------------------------------------------------------------- */
+
+/* Open and read one row; seconds. */
+static double open_and_read(const bench_run *r, void **db)
+{
+    double start = bench_now(), took;
+    peer_slice value;
+    bench_row row;
+
+    *db = r->ops->open(r->dir);
+    row_key(&row, r->o->rows - 1, 1); /* the last one written */
+    if (!r->ops->get(*db, row.key, &value)) bench_fail("the last row is gone after opening");
+    took = bench_now() - start;
+    row_check(value, r->o->rows - 1);
+    r->ops->release(*db);
+    return took;
+}
+
+void phase_recover(const bench_run *r)
+{
+    double *value = r->out->value, start;
+    void *db;
+
+    value[OPEN_KILLED] = open_and_read(r, &db);
+    start = bench_now();
+    if (r->ops->settle) r->ops->settle(db);
+    value[SETTLE] = bench_now() - start + host_wait_quiet();
+    r->ops->close(db);
+    r->out->written += host_written_bytes();
+    value[WRITTEN] = r->out->written / ((double)r->o->rows * (KEY_BYTES + VALUE_BYTES));
+    value[DISK] = host_disk_bytes(r->dir);
+}
+
+/* -- read ----------------------------------------------------------------------------------- */
 
 /* One range from a key that exists: the first row is that one, the others follow in order. */
-static uint64_t one_range(bench_host *h, sqlite3_stmt *stmt, uint64_t n, int down)
+static uint64_t one_range(const bench_run *r, void *db, uint64_t n, int down)
 {
-    bench_row row;
-    char before[KEY_BYTES + 1] = "";
+    char before[KEY_BYTES] = "";
+    peer_slice key, value;
     uint64_t rows = 0;
-    int rc;
+    bench_row row;
 
     row_key(&row, n, 1);
-    (void)sqlite3_bind_text(stmt, 1, row.key, KEY_BYTES, SQLITE_STATIC);
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        const char *key = (const char *)sqlite3_column_text(stmt, 0);
+    r->ops->seek(db, row.key, down, RANGE_ROWS);
+    while (rows < RANGE_ROWS && r->ops->next(db, &key, &value)) {
+        if (key.size != KEY_BYTES || value.size != VALUE_BYTES)
+            bench_fail("a range has a row of a wrong size");
         if (rows == 0) {
-            if (!key || strcmp(key, row.key) != 0) bench_fail("a range starts at a wrong key");
-            check_row(stmt, 1, n);
-        } else if (!key || (strcmp(key, before) < 0) != down) {
+            if (memcmp(key.data, row.key, KEY_BYTES) != 0)
+                bench_fail("a range starts at a wrong key");
+            row_check(value, n);
+        } else if ((memcmp(key.data, before, KEY_BYTES) < 0) != down) {
             bench_fail("a range is out of order");
-        } else if (sqlite3_column_bytes(stmt, 1) != VALUE_BYTES) {
-            bench_fail("a range has a value of a wrong size");
         }
-        memcpy(before, key, sizeof before);
+        memcpy(before, key.data, KEY_BYTES);
         rows++;
     }
-    if (rc != SQLITE_DONE) bench_fail("range: %s", sqlite3_errmsg(h->db));
-    (void)sqlite3_reset(stmt);
+    r->ops->seek_end(db);
     return rows;
 }
 
-/* Ranges per second, in one transaction. */
-static double ranges(bench_host *h, const bench_options *o, int down)
+/* Ranges per second, in one view. */
+static double ranges(const bench_run *r, void *db, int down)
 {
-    uint64_t count = o->reads / RANGE_ROWS + 1, full = 0;
-    sqlite3_stmt *stmt = host_prepare(
-        h, down ? "SELECT key, value FROM kv WHERE key <= ?1 ORDER BY key DESC LIMIT 100"
-                : "SELECT key, value FROM kv WHERE key >= ?1 ORDER BY key LIMIT 100");
+    uint64_t count = r->o->reads / RANGE_ROWS * 4 + 1, full = 0;
     double start, took;
 
-    host_exec(h, "BEGIN");
+    r->ops->view(db);
     start = bench_now();
     for (uint64_t i = 0; i < count; i++)
-        full += one_range(h, stmt, pick(o, i + o->reads), down) == RANGE_ROWS;
+        full += one_range(r, db, row_pick(i + r->o->reads, r->o->rows), down) == RANGE_ROWS;
     took = bench_now() - start;
-    (void)sqlite3_finalize(stmt);
-    host_exec(h, "COMMIT");
-    if (o->rows > RANGE_ROWS * RANGE_ROWS && full < count * 9 / 10)
+    r->ops->unview(db);
+    if (r->o->rows > RANGE_ROWS * RANGE_ROWS && full < count * 9 / 10)
         bench_fail("only %" PRIu64 " of %" PRIu64 " ranges have 100 rows", full, count);
     return (double)count / took;
 }
 
 /* Rows per second over key and value; keys must ascend and all bytes add up. */
-static double scan(bench_host *h, const bench_options *o)
+static double scan(const bench_run *r, void *db)
 {
-    sqlite3_stmt *stmt = host_prepare(h, "SELECT key, value FROM kv");
-    char before[KEY_BYTES + 1] = "";
     uint64_t rows = 0, sum = 0, wanted = 0;
-    double start = bench_now(), took;
+    char before[KEY_BYTES] = "";
+    peer_slice key, value;
+    double start, took;
     bench_row row;
-    int rc;
 
-    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        const char *key = (const char *)sqlite3_column_text(stmt, 0);
-        const uint8_t *value = sqlite3_column_blob(stmt, 1);
-        if (!key || !value || sqlite3_column_bytes(stmt, 1) != VALUE_BYTES)
+    start = bench_now();
+    r->ops->view(db);
+    r->ops->seek(db, NULL, 0, 0);
+    while (r->ops->next(db, &key, &value)) {
+        const uint8_t *bytes = value.data;
+        if (key.size != KEY_BYTES || value.size != VALUE_BYTES)
             bench_fail("the scan has a damaged row");
-        if (memcmp(before, key, KEY_BYTES) >= 0) bench_fail("the scan is out of order");
-        memcpy(before, key, KEY_BYTES);
-        sum += value[0] + ((uint64_t)value[VALUE_BYTES / 2 - 1] << 20);
+        if (memcmp(before, key.data, KEY_BYTES) >= 0) bench_fail("the scan is out of order");
+        memcpy(before, key.data, KEY_BYTES);
+        sum += bytes[0] + ((uint64_t)bytes[VALUE_BYTES / 2 - 1] << 20);
         rows++;
     }
+    r->ops->seek_end(db);
+    r->ops->unview(db);
     took = bench_now() - start;
-    if (rc != SQLITE_DONE) bench_fail("scan: %s", sqlite3_errmsg(h->db));
-    (void)sqlite3_finalize(stmt);
-    for (uint64_t n = 0; n < o->rows; n++) {
+    for (uint64_t n = 0; n < r->o->rows; n++) {
         row_value(&row, n);
         wanted += row.value[0] + ((uint64_t)row.value[VALUE_BYTES / 2 - 1] << 20);
     }
-    if (rows != o->rows || sum != wanted)
-        bench_fail("the scan found %" PRIu64 " of %" PRIu64 " rows, or wrong ones", rows, o->rows);
+    if (rows != r->o->rows || sum != wanted)
+        bench_fail("the scan found %" PRIu64 " of %" PRIu64 " rows, or wrong ones", rows,
+                   r->o->rows);
     return (double)rows / took;
 }
 
-static double count_rows(bench_host *h, const bench_options *o)
+static double commit_rows(const bench_run *r, void *db, uint64_t from, uint64_t count, int sync)
 {
     double start = bench_now();
-
-    check_count(h, o->rows);
-    return (double)o->rows / (bench_now() - start);
-}
-
-/* A fresh connection up to its first answer, seconds. */
-static double open_again(bench_host *h, const bench_options *o, const char *name, int native)
-{
-    double start = bench_now(), took;
-    sqlite3_stmt *stmt;
     bench_row row;
 
-    host_open(h, o, name, native);
-    stmt = host_prepare(h, "SELECT value FROM kv WHERE key = ?1");
-    row_key(&row, 0, 1);
-    (void)sqlite3_bind_text(stmt, 1, row.key, KEY_BYTES, SQLITE_STATIC);
-    host_step(h, stmt, SQLITE_ROW);
-    took = bench_now() - start;
-    check_row(stmt, 0, 0);
-    (void)sqlite3_finalize(stmt);
-    return took;
-}
-
-/* Let each do the work it has put off (compaction, checkpoint), so that reads meet both at rest. */
-static double settle(bench_host *h, int native)
-{
-    double start = bench_now();
-
-    host_exec(h,
-              native ? "PRAGMA wal_checkpoint(TRUNCATE)" : "INSERT INTO kv(kv) VALUES('settle')");
+    for (uint64_t n = ROWS_COMMITS + from; n < ROWS_COMMITS + from + count; n++) {
+        row_key(&row, n, 1);
+        row_value(&row, n);
+        r->ops->put_one(db, row.key, row.value, sync);
+    }
     return bench_now() - start;
 }
 
-void workload_run(const bench_options *o, int native, bench_result *out)
+/* With fsync: in turns with the machine's own, so that both meet the same disk. */
+static void commits(const bench_run *r, void *db)
 {
-    const char *sequential = native ? "native-sequential" : "fastkv-sequential";
-    const char *random = native ? "native-random" : "fastkv-random";
-    double *value = out->value;
-    bench_host h;
+    enum { TURNS = 5 };
+    uint64_t each = r->o->syncs / TURNS + 1;
+    double ours = 0, machine = 0;
 
-    host_open(&h, o, sequential, native);
-    value[FILL_SEQUENTIAL] = fill(&h, o, 0, &value[PAUSE]);
-    check_count(&h, o->rows);
-    host_close(&h);
-    host_remove(&h);
+    r->out->value[COMMIT_ONE] = (double)r->o->commits / commit_rows(r, db, 0, r->o->commits, 0);
+    (void)host_wait_quiet(); /* or what they have set off is in the way of the next */
+    for (uint64_t turn = 0; turn < TURNS; turn++) {
+        machine += host_sync_rate(r->dir, each);
+        ours += commit_rows(r, db, r->o->commits + turn * each, each, 1);
+    }
+    r->out->value[COMMIT_SYNC] = (double)(TURNS * each) / ours;
+    r->out->value[FDATASYNC] = (double)(TURNS * each) / machine;
+}
 
-    host_open(&h, o, random, native);
-    value[FILL_RANDOM] = fill(&h, o, 1, &value[PAUSE]);
-    value[SETTLE] = settle(&h, native);
-    host_close(&h);
-    value[DISK] = host_disk_bytes(&h);
-    value[OPEN_TIME] = open_again(&h, o, random, native);
-    value[READ_IN_TXN] = point_reads(&h, o, 1, 0);
-    value[READ_ALONE] = point_reads(&h, o, 0, 0);
-    value[MISS_IN_TXN] = point_reads(&h, o, 1, 1);
-    value[MISS_ALONE] = point_reads(&h, o, 0, 1);
-    value[RANGE_UP] = ranges(&h, o, 0);
-    value[RANGE_DOWN] = ranges(&h, o, 1);
-    value[SCAN] = scan(&h, o);
-    value[COUNT] = count_rows(&h, o);
-    value[COMMIT_ONE] = commit_one(&h, o);
-    check_count(&h, o->rows + o->commits);
-    host_close(&h);
-    host_remove(&h);
-    value[MEMORY] = host_peak_bytes();
-    out->done = 1;
+void phase_read(const bench_run *r)
+{
+    uint64_t reads = r->o->reads, rows = r->o->rows;
+    double *value = r->out->value;
+    void *db;
+
+    value[OPEN_CLEAN] = open_and_read(r, &db);
+    r->ops->view(db);
+    value[READ_IN_TXN] = (double)reads / read_rows(r, db, rows, reads, 0);
+    r->ops->unview(db);
+    value[READ_ALONE] = (double)reads / read_rows(r, db, rows, reads, 0);
+    r->ops->view(db);
+    value[MISS_IN_TXN] = (double)reads / read_rows(r, db, rows, reads, 1);
+    r->ops->unview(db);
+    value[MISS_ALONE] = (double)reads / read_rows(r, db, rows, reads, 1);
+    value[RANGE_UP] = ranges(r, db, 0);
+    value[RANGE_DOWN] = ranges(r, db, 1);
+    value[SCAN] = scan(r, db);
+    if (host_peak_bytes() > value[MEMORY]) value[MEMORY] = host_peak_bytes();
+    if (r->ops == &sql_engine) sql_read(r, db);
+    commits(r, db);
+    if (r->ops == &sql_engine) sql_drop(r, db);
+    r->ops->close(db);
+    host_remove(r->dir);
+}
+
+/* -- curve ---------------------------------------------------------------------------------- */
+
+/* One fill, interrupted at each point for reads: the rate of a point is that of all rows so far,
+** without the time of the reads. */
+void phase_curve(const bench_run *r)
+{
+    uint64_t reads = r->o->reads < 100000 ? r->o->reads : 100000, from = 0;
+    curve *c = &r->out->curve;
+    double filling = 0;
+    void *db;
+
+    fresh(r);
+    db = r->ops->open(r->dir);
+    for (double n = 10000; c->points < CURVE_POINTS && from < r->o->plot; n *= sqrt(10)) {
+        uint64_t to = n < (double)r->o->plot * 0.99 ? (uint64_t)llround(n) : r->o->plot;
+        filling += fill_rows(r->ops, db, from, to, 1, NULL, NULL);
+        r->ops->view(db);
+        c->rows[c->points] = (double)to;
+        c->fill[c->points] = (double)to / filling;
+        c->read[c->points] = (double)reads / read_rows(r, db, to, reads, 0);
+        c->points++;
+        r->ops->unview(db);
+        from = to;
+    }
+    r->ops->close(db);
+    host_remove(r->dir);
 }

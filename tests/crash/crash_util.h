@@ -42,8 +42,13 @@ static inline fkv_slice crash_key(int i, char room[16])
 static inline fkv_slice crash_value(uint32_t v, char room[VALUE_ROOM])
 {
     size_t n = v % 11 == 0 ? 2500 : 16 + v % 60;
+    uint32_t letter = v * 7 % 26, step = v % 5 + 1;
 
-    for (size_t i = 0; i < n; i++) room[i] = (char)('a' + (v * 7 + i * (v % 5 + 1)) % 26);
+    for (size_t i = 0; i < n; i++) {
+        room[i] = (char)('a' + letter);
+        letter += step;
+        if (letter >= 26) letter -= 26;
+    }
     (void)snprintf(room, 12, "%011u", v);
     room[11] = ':';
     return fkv_slice_of(room, n);

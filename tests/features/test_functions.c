@@ -68,6 +68,25 @@ static void get_sees_what_a_select_sees(void)
     end_test(a, b);
 }
 
+/* Also where the connection has never read a table in another way, and what is committed in between
+** changes no native table. */
+static void get_reads_the_same_again(void)
+{
+    sqlite3 *other, *a = begin_test("WAL", &other), *b = open_one();
+
+    for (int i = 1; i < 4; i++) {
+        CHECK_SQL(a, SQLITE_OK, "REPLACE INTO kv VALUES('x', %d)", i);
+        CHECK_SQL(b, SQLITE_OK, "BEGIN");
+        CHECK_NUMBER(b, "SELECT fastkv_get('kv', 'x')", i);
+        CHECK_SQL(a, SQLITE_OK, "REPLACE INTO kv VALUES('x', 100)");
+        CHECK_NUMBER(b, "SELECT fastkv_get('kv', 'x')", i);
+        CHECK_SQL(b, SQLITE_OK, i % 2 ? "ROLLBACK" : "COMMIT");
+        CHECK_NUMBER(b, "SELECT fastkv_get('kv', 'x')", 100);
+    }
+    CHECK_CLOSE(b);
+    end_test(a, other);
+}
+
 /* A function that writes is seen by nobody before COMMIT, and by all after it. */
 static void writes_are_seen_when_committed(void)
 {
@@ -275,7 +294,7 @@ static void jobs_are_told_of(void)
 }
 
 TEST_MAIN("test_functions", TEST_CASE(get_sees_what_a_select_sees),
-          TEST_CASE(writes_are_seen_when_committed), TEST_CASE(deleted_ranges_respect_snapshots),
-          TEST_CASE(deleting_a_range_costs_one_record),
+          TEST_CASE(get_reads_the_same_again), TEST_CASE(writes_are_seen_when_committed),
+          TEST_CASE(deleted_ranges_respect_snapshots), TEST_CASE(deleting_a_range_costs_one_record),
           TEST_CASE(options_reach_the_other_connections), TEST_CASE(nothing_is_done_twice),
           TEST_CASE(jobs_are_told_of))

@@ -2,9 +2,9 @@
 ** Any files as a store. test-modes: asan
 **
 ** Input: files, each as a name (one byte of length), a size (4 bytes) and that many bytes; a log
-** ends with its last byte that is not zero. The store is opened, read, verified, written to,
-** flushed, compacted and opened again. What fkv_verify lets pass must read the same in all ways,
-** and before and after a compaction and a reopening.
+** ends with its last byte that is not zero. What can be saved is saved; the store is opened, read,
+** verified, checked, written to, flushed, compacted and opened again. What fkv_verify lets pass
+** must read the same in all ways, and before and after a compaction and a reopening.
 */
 #include "fuzz_format.h"
 #include "version/manifest.h"
@@ -133,6 +133,21 @@ static int at_the_end(void)
     return strstr(fkv_errmsg(), "an impossible number") != NULL;
 }
 
+static fkv_status count_error(void *arg, const fkv_finding *f)
+{
+    *(int *)arg += f->severity == FKV_FOUND_ERROR;
+    return FKV_OK;
+}
+
+/* Errors that a check of this level finds. */
+static int errors_of(fkv_store *s, fkv_check_level level)
+{
+    int errors = 0;
+
+    must(fkv_check(s, level, &(fkv_checker){.found = count_error, .arg = &errors}));
+    return errors;
+}
+
 static void use(fkv_env *env, fkv_store **s)
 {
     view before, up = walk(*s, 0), down = walk(*s, 1);
@@ -142,7 +157,10 @@ static void use(fkv_env *env, fkv_store **s)
 
     fkv_stats_read(*s, &stats);
     fkv_estimate(*s, fkv_slice_of("a", 1), fkv_slice_of("l", 1), &rows, &bytes);
+    (void)errors_of(*s, FKV_CHECK_QUICK);
+    (void)errors_of(*s, FKV_CHECK_FULL);
     good = !fkv_verify(*s) && ages_agree(env);
+    FUZZ_CHECK(good || errors_of(*s, FKV_CHECK_DEEP) > 0);
     before = gets(*s);
     if (good) FUZZ_CHECK(!up.rc && same(up, down) && same(up, before));
     if (write_some(*s)) return;
@@ -159,6 +177,26 @@ static void use(fkv_env *env, fkv_store **s)
     }
     if (good) FUZZ_CHECK(!fkv_verify(*s));
     if (good) FUZZ_CHECK(same(before, walk(*s, 0)) && same(before, gets(*s)));
+}
+
+static fkv_status ignore(void *arg, const fkv_finding *f)
+{
+    (void)arg, (void)f;
+    return FKV_OK;
+}
+
+/* Whatever can be saved is a sound store. */
+static void save(fkv_env *env)
+{
+    fkv_options o = small_store(env);
+    fkv_store *s = NULL;
+    fkv_status rc = fkv_recover("s", "saved", &(fkv_salvage){.env = env, .found = ignore});
+
+    FUZZ_CHECK(!rc || rc == FKV_TOOBIG);
+    if (rc) return;
+    must(fkv_open("saved", &o, &s));
+    FUZZ_CHECK(errors_of(s, FKV_CHECK_DEEP) == 0 && same(walk(s, 0), walk(s, 1)));
+    fkv_close(s);
 }
 
 static int is_name(fkv_slice s)
@@ -210,6 +248,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     o.read_only = 1;
     if (!fkv_open("s", &o, &s)) (void)walk(s, 0);
     fkv_close(s);
+    save(env);
     o.read_only = 0;
     s = NULL;
     if (!fkv_open("s", &o, &s)) use(env, &s);

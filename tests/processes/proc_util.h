@@ -41,6 +41,7 @@ typedef struct slot {
 typedef struct board {
     _Atomic int stop; /* finish what you are at, close, and end */
     _Atomic uint64_t acknowledged;
+    _Atomic uint64_t checks; /* of integrity, passed */
     slot slots[SLOTS_MAX];
 } board;
 

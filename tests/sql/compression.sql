@@ -1,5 +1,5 @@
 -- Compression, for each table by itself although all rows lie in the same files.
-CREATE VIRTUAL TABLE plain USING fastkv(key, value);
+CREATE VIRTUAL TABLE plain USING fastkv(key, value, compression = none);
 CREATE VIRTUAL TABLE zip USING fastkv(key, value, compression = zlib:9);
 CREATE VIRTUAL TABLE four USING fastkv(key, value, compression = lz4);
 CREATE VIRTUAL TABLE standard USING fastkv(key, value, compression = 'zstd:19');

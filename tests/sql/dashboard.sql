@@ -1,5 +1,5 @@
 -- sql/dashboard.sql, on a database that has something to show.
-CREATE VIRTUAL TABLE sessions USING fastkv(key, value);
+CREATE VIRTUAL TABLE sessions USING fastkv(key, value, compression = none);
 CREATE VIRTUAL TABLE readings USING fastkv(sensor, at, value, PRIMARY KEY (sensor, at));
 CREATE VIRTUAL TABLE empty USING fastkv;
 INSERT INTO sessions SELECT printf('s%08d', value), 'data ' || value FROM generate_series(1, 20000);

@@ -9,6 +9,8 @@
 #          from npm, in the folder bindings/ beside STAMP
 #   verify for make verify, if it can be had: better-sqlite3, which takes minutes to compile, and
 #          in its sources the newest SQLite
+#   bench  for make bench, those that can be had: LevelDB, RocksDB, LMDB, WiredTiger. STAMP tells the
+#          Makefile which are here.
 #
 # Packages are Debian's. Without root or sudo it says in one sentence what to install.
 set -u
@@ -35,6 +37,10 @@ has() {
     libxxhash-dev) probe xxhash.h c ;;
     liblz4-dev) probe lz4.h lz4 ;;
     libzstd-dev) probe zstd.h zstd ;;
+    libleveldb-dev) probe leveldb/c.h leveldb ;;
+    librocksdb-dev) probe rocksdb/c.h rocksdb ;;
+    liblmdb-dev) probe lmdb.h lmdb ;;
+    libwiredtiger-dev) probe wiredtiger.h wiredtiger ;;
     findutils) command -v find >/dev/null ;;
     clang-format-14) command -v clang-format-14 >/dev/null ||
         clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
@@ -108,6 +114,7 @@ bindings)
     wish="$wish golang-go golang-github-mattn-go-sqlite3-dev npm"
     ;;
 verify) need="" wish="npm g++" ;;
+bench) need="" wish="libleveldb-dev librocksdb-dev liblmdb-dev libwiredtiger-dev" ;;
 *) echo "deps.sh: no step called $step" >&2; exit 2 ;;
 esac
 
@@ -145,6 +152,9 @@ if [ -n "$need" ]; then
     echo "Install them as root (on Debian: apt-get install$need), then try again." >&2
     exit 1
 fi
+if [ "$step" = bench ]; then
+    for package in $wish; do echo "SKIPPED in this benchmark: $package cannot be installed"; done
+fi
 case $step in
 bindings) from_npm node:sqlite "Node" npm_install ;;
 verify) from_npm better-sqlite3 "better-sqlite3, two minutes" install_better ;;
@@ -155,6 +165,12 @@ if [ -n "$wish" ]; then echo "going on without:$wish (make deps looks again)"; f
     if [ "$step" = build ]; then
         if has liblz4-dev; then echo "HAVE_LZ4 := 1"; fi
         if has libzstd-dev; then echo "HAVE_ZSTD := 1"; fi
+    fi
+    if [ "$step" = bench ]; then
+        echo "PEERS := fastkv"
+        for peer in leveldb rocksdb lmdb wiredtiger; do
+            if has lib$peer-dev; then echo "PEERS += $peer"; fi
+        done
     fi
 } >"$stamp.new"
 mv "$stamp.new" "$stamp"

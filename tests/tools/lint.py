@@ -174,7 +174,28 @@ def library(_):
             yield path, "needs %s" % name
     if "NODELETE" not in dynamic:
         yield path, "is not linked with -z nodelete"
+    yield from hardened(path, dynamic)
     yield from archive()
+
+
+def hardened(path, dynamic):
+    """What the compiler and the linker were told for the case that there is a hole."""
+    segments = run("readelf", "-lW", path).stdout
+    stack = re.search(r"GNU_STACK.*", segments)
+    if not stack or re.search(r"\bR?W?E\b", stack.group(0)):
+        yield path, "has an executable stack"
+    if "GNU_RELRO" not in segments or "BIND_NOW" not in dynamic:
+        yield path, "is not linked with -z relro -z now"
+    if "TEXTREL" in dynamic:
+        yield path, "has text relocations"
+    for at in re.findall(r"^  LOAD .*", segments, re.M):
+        if re.search(r"\bRWE\b", at):
+            yield path, "has a segment that is writable and executable"
+    imported = run("nm", "-D", "--undefined-only", path).stdout
+    if "__stack_chk_fail" not in imported:
+        yield path, "is not compiled with -fstack-protector-strong"
+    if "__memcpy_chk" not in imported and "__snprintf_chk" not in imported:
+        yield path, "is not compiled with -D_FORTIFY_SOURCE"
 
 
 def archive():

@@ -22,7 +22,15 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-typedef enum io_op { IO_WRITE, IO_SYNC, IO_TRUNCATE, IO_UNLINK, IO_RENAME, IO_ALLOCATE } io_op;
+typedef enum io_op {
+    IO_WRITE,
+    IO_SYNC,
+    IO_TRUNCATE,
+    IO_UNLINK,
+    IO_RENAME,
+    IO_ALLOCATE,
+    IO_LINK
+} io_op;
 
 /* What is about to happen. `fd` or `path` (which may be relative to a folder), else -1 and NULL. */
 typedef struct io_event {
@@ -49,6 +57,7 @@ IO_EXPORT int unlink(const char *path);
 IO_EXPORT int unlinkat(int at, const char *path, int flags);
 IO_EXPORT int rename(const char *from, const char *to);
 IO_EXPORT int renameat(int from_at, const char *from, int to_at, const char *to);
+IO_EXPORT int linkat(int from_at, const char *from, int to_at, const char *to, int flags);
 
 /* -1 with errno if it is to fail. */
 static int io_ask(io_event e)
@@ -118,6 +127,12 @@ int renameat(int from_at, const char *from, int to_at, const char *to)
 int rename(const char *from, const char *to)
 {
     return renameat(AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int linkat(int from_at, const char *from, int to_at, const char *to, int flags)
+{
+    if (io_ask((io_event){.op = IO_LINK, .fd = -1, .path = from})) return -1;
+    return (int)syscall(SYS_linkat, from_at, from, to_at, to, flags);
 }
 
 /* Is this about the host's files, not the store's? The store's names are relative to its folder. */
