@@ -10,11 +10,13 @@
 **
 ** Cached blocks lie scattered in memory, where no hardware sees a scan coming: the walk through one
 ** block asks the processor for the next, two cache lines a row. It is a quarter of a scan's time.
+** After a seek it asks for the rest of the block, and from the first step into a neighbouring block
+** on for the next one: most ranges are short.
 */
 #include "base/alloc.h"
 #include "table/reader.h"
 
-enum { AHEAD_MIN = 16 << 10, AHEAD_MAX = 256 << 10, STREAK = 2 };
+enum { AHEAD_MIN = 16 << 10, AHEAD_MAX = 256 << 10, STREAK = 1, AHEAD_ROWS = 512 };
 
 typedef struct table_iter {
     iter base;
@@ -161,6 +163,17 @@ static inline void warm_next(table_iter *it)
     it->warm += 128;
 }
 
+/* The cursor stands in the middle of a block, and is likely to go on in it. */
+static void warm_rest(table_iter *it)
+{
+    const uint8_t *at = it->cursor.data + it->cursor.entry.at;
+    const uint8_t *end = it->cursor.data + it->cursor.limit;
+
+    it->warm_end = end;
+    it->warm = end - at > AHEAD_ROWS ? at + AHEAD_ROWS : end;
+    for (at += 128; at < it->warm; at += 64) __builtin_prefetch(at);
+}
+
 /* Make block i the current one. 0 at either end or on failure. */
 static int open_block(table_iter *it, size_t i)
 {
@@ -255,6 +268,7 @@ static void table_seek(iter *base, fkv_slice key)
     if (!open_block(it, index_find(&it->t->index, key))) return;
     block_cursor_seek(&it->cursor, key);
     settle_forward(it);
+    if (it->base.entry && !it->warm) warm_rest(it);
 }
 
 static void table_seek_before(iter *base, fkv_slice key)
