@@ -61,6 +61,7 @@ static void deleted_rows_stay_deleted(void)
 {
     fkv_options o = {.create = 1,
                      .memory_bytes = 1 << 20,
+                     .codec = 1, /* none: many files */
                      .memtable_bytes = 32768,
                      .table_bytes = 16384,
                      .inline_background = 1};
