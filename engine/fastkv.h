@@ -301,9 +301,46 @@ FKV_MUST_CHECK fkv_status fkv_configure(fkv_store *store, const fkv_options *opt
 ** of the store's files. FKV_UNSUPPORTED; FKV_TOOBIG: 256 keyspaces have one already. */
 FKV_MUST_CHECK fkv_status fkv_set_codec(fkv_store *store, uint32_t space, int codec, int level);
 
+/* Keep the log for the change feed below: this many bytes of it, or the log of this many
+** milliseconds; both 0: none. Becomes durable with the next transaction or change of the store's
+** files, and holds for all that open the store; changes from then on are kept. */
+void fkv_keep_changes(fkv_store *store, uint64_t bytes, uint64_t ms);
+
 /* The name of codec number 0 to 3, as in options: "none", "zlib", "lz4", "zstd". NULL: this build
 ** lacks it, or there is no such number. */
 const char *fkv_codec_name(int codec);
+
+/* -- the change feed (store/changes.c) ------------------------------------------------------ */
+
+typedef enum fkv_change_kind {
+    FKV_CHANGE_PUT = 1,
+    FKV_CHANGE_DELETE = 2,
+    FKV_CHANGE_DELETE_RANGE = 3 /* keys from `key` up to `value`, which stays */
+} fkv_change_kind;
+
+typedef struct fkv_change {
+    uint64_t seq; /* grows */
+    fkv_change_kind kind;
+    fkv_slice key, value;
+    int64_t expires_ms; /* 0 = never */
+} fkv_change;
+
+typedef struct fkv_changes fkv_changes;
+
+/* Walk over what has been committed after the change numbered `since`, in the order of the commits,
+** up to now. Of one large transaction (larger than a memtable) there is, in parts of it, the last
+** change of each key only. Others may write meanwhile.
+** FKV_INVALID: no changes are kept (fkv_keep_changes), `since` is yet to come, or more is asked for
+** than is kept (fkv_changes_oldest). */
+FKV_MUST_CHECK fkv_status fkv_changes_new(fkv_store *store, uint64_t since, fkv_changes **out);
+
+/* The next one: FKV_NOTFOUND (not raised) when there are no more, or an error. Slices hold until
+** the next call. */
+FKV_MUST_CHECK fkv_status fkv_changes_next(fkv_changes *changes, fkv_change *out);
+void fkv_changes_free(fkv_changes *changes); /* NULL is fine */
+
+/* The smallest `since` that can be asked for. FKV_INVALID as above. */
+FKV_MUST_CHECK fkv_status fkv_changes_oldest(fkv_store *store, uint64_t *since);
 
 /* -- upkeep --------------------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@
 
 #include "backup.h"
 #include "base/alloc.h"
+#include "changes.h"
 #include "integrity.h"
 #include "listener.h"
 #include "module.h"
@@ -87,8 +88,9 @@ static int already_loaded(sqlite3 *db)
     return found;
 }
 
-static const tvf_def *const tables[] = {&stats_function, &levels_function, &jobs_function,
-                                        &pop_function,   &check_function,  &recover_function};
+static const tvf_def *const tables[] = {&stats_function,  &levels_function, &jobs_function,
+                                        &pop_function,    &check_function,  &recover_function,
+                                        &changes_function};
 
 /* Those that read or write a table are not innocuous: a hostile schema could name one. */
 static const struct {
@@ -101,6 +103,7 @@ static const struct {
                  {"fastkv_incr", -1, 0, point_incr},
                  {"fastkv_cas", -1, 0, point_cas},
                  {"fastkv_stats_json", 1, 0, stats_json},
+                 {"fastkv_key", -1, 0, key_function},
                  {"fastkv_backup", 1, SQLITE_DIRECTONLY, backup_function},
                  {"fastkv_backup", 2, SQLITE_DIRECTONLY, backup_function},
                  {"fastkv_restore", 1, SQLITE_DIRECTONLY, restore_function},

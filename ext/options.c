@@ -6,12 +6,12 @@
 
 SQLITE_EXTENSION_INIT3
 
-const char *const option_names[OPTION_COUNT] = {"durability", "memory",     "compression",
-                                                "block_size", "bloom_bits", "path",
-                                                "ttl",        "max_keys",   "max_bytes"};
+const char *const option_names[OPTION_COUNT] = {"durability", "memory", "compression", "block_size",
+                                                "bloom_bits", "path",   "ttl",         "max_keys",
+                                                "max_bytes",  "changes"};
 
 static const char known[] =
-    "durability, memory, compression, ttl, max_keys, max_bytes, block_size, "
+    "durability, memory, compression, ttl, max_keys, max_bytes, changes, block_size, "
     "bloom_bits, and path in TEMP tables";
 
 /* A word from a list: its index, or -1. */
@@ -99,6 +99,32 @@ static const char *set_limit(uint64_t *out, const char *value, const char *right
     return NULL;
 }
 
+/* What is kept for fastkv_changes: a size; a time, as 3600s, 24h or 7d; or none. */
+static const char *set_changes(kv_options *o, const char *value)
+{
+    static const char right[] = "a size, as '64MB', a time, as '3600s', '24h' or '7d', or none";
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = {{'s', 1}, {'h', 3600}, {'d', 86400}};
+    size_t size = strlen(value), digits = strspn(value, "0123456789");
+    int64_t n;
+
+    o->changes_bytes = o->changes_ms = 0;
+    if (sqlite3_stricmp(value, "none") == 0) return NULL;
+    for (size_t i = 0; i < sizeof units / sizeof units[0] && digits && digits + 1 == size; i++) {
+        if ((value[digits] | 0x20) != units[i].unit || digits > 9) continue;
+        n = 0;
+        for (size_t j = 0; j < digits; j++) n = n * 10 + (value[j] - '0');
+        o->changes_ms = (uint64_t)(n * units[i].seconds) * 1000;
+        return n > 0 ? NULL : right;
+    }
+    n = parse_size(value);
+    if (n <= 0) return right;
+    o->changes_bytes = (uint64_t)n;
+    return NULL;
+}
+
 /* Set the field. Returns what would be right, or NULL when the value was. */
 static const char *set_field(kv_options *o, option_id id, const char *value)
 {
@@ -135,6 +161,8 @@ static const char *set_field(kv_options *o, option_id id, const char *value)
         return set_limit(&o->max_keys, value, "a number above 0, or none");
     case OPTION_MAX_BYTES:
         return set_limit(&o->max_bytes, value, "a size above 0, as 1000000 or '64MB', or none");
+    case OPTION_CHANGES:
+        return set_changes(o, value);
     case OPTION_PATH:
     default:
         return *value ? NULL : "a directory";
@@ -148,7 +176,8 @@ int option_find(const char *name)
 
 int option_is_shared(option_id id)
 {
-    return id == OPTION_MEMORY || id == OPTION_BLOCK_SIZE || id == OPTION_BLOOM_BITS;
+    return id == OPTION_MEMORY || id == OPTION_BLOCK_SIZE || id == OPTION_BLOOM_BITS ||
+           id == OPTION_CHANGES;
 }
 
 int options_set(kv_options *o, const char *name, const char *value, char **error)

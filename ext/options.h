@@ -22,15 +22,17 @@ typedef enum option_id {
     OPTION_TTL,
     OPTION_MAX_KEYS,
     OPTION_MAX_BYTES,
+    OPTION_CHANGES,
     OPTION_COUNT
 } option_id;
 
 /* All zero = nothing given. */
 typedef struct kv_options {
     kv_durability durability;
-    int codec, codec_level;    /* as in fkv_options */
-    uint64_t max_keys;         /* 0 = no limit */
-    uint64_t max_bytes;        /* the same; keys and rows */
+    int codec, codec_level;             /* as in fkv_options */
+    uint64_t max_keys;                  /* 0 = no limit */
+    uint64_t max_bytes;                 /* the same; keys and rows */
+    uint64_t changes_bytes, changes_ms; /* log that is kept for fastkv_changes; both 0 = none */
     int64_t ttl_ms;            /* of rows that name neither ttl nor expires_at; 0 = they stay */
     fkv_options store;         /* memory, block_size, bloom_bits */
     char *given[OPTION_COUNT]; /* the value's text, sqlite3_malloc'ed; NULL = not given */

@@ -10,9 +10,9 @@
 **   - a change was rolled back.
 **
 ** durability and ttl count from the next statement on, in this connection. What the engine has to
-** be told (compression, and memory, block_size, bloom_bits) counts when it is committed, here, and
-** elsewhere with the next transaction that writes. The last three are shared: there is one store,
-** so the last word holds for all its tables, and is written into the shadow table of each.
+** be told (compression, and memory, block_size, bloom_bits, changes) counts when it is committed,
+** here, and elsewhere with the next transaction that writes. The last four are shared: there is one
+** store, so the last word holds for all its tables, and is written into the shadow table of each.
 */
 #include "setting.h"
 
@@ -90,6 +90,9 @@ int setting_opened(kv_table *t)
     /* What it cannot do it need not know: the option was checked when it was set. */
     if (o->codec) {
         fkv_ignore(fkv_set_codec(t->conn->store, get_be32(t->prefix), o->codec, o->codec_level));
+    }
+    if (o->given[OPTION_CHANGES]) {
+        fkv_keep_changes(t->conn->store, o->changes_bytes, o->changes_ms);
     }
     return evict_settle(t);
 }

@@ -27,7 +27,7 @@ typedef struct tvf_cell { /* as a cell, with the place of its bytes */
 typedef struct tvf_cursor {
     sqlite3_vtab_cursor base;
     tvf_rows rows;
-    size_t at, count;
+    size_t at, count, before;                    /* of `rows`; those that are gone */
     sqlite3_value *arguments[TVF_ARGUMENTS_MAX]; /* copies, for the hidden columns */
 } tvf_cursor;
 
@@ -130,7 +130,10 @@ static void clear(tvf_cursor *c)
 {
     buf_release(&c->rows.cells);
     buf_release(&c->rows.bytes);
+    if (c->rows.state) c->rows.end(c->rows.state);
+    c->rows = (tvf_rows){0};
     c->at = c->count = 0;
+    c->before = 0;
     for (int i = 0; i < TVF_ARGUMENTS_MAX; i++) {
         sqlite3_value_free(c->arguments[i]);
         c->arguments[i] = NULL;
@@ -163,6 +166,22 @@ static int take_arguments(tvf_cursor *c, int number, sqlite3_value **argv, sqlit
     return SQLITE_OK;
 }
 
+/* New rows have come, with this result. */
+static int count_rows(tvf_cursor *c, int rc, char *error)
+{
+    c->at = c->count = 0;
+    if (error) {
+        sqlite3_free(c->base.pVtab->zErrMsg);
+        c->base.pVtab->zErrMsg = error;
+    }
+    if (rc == SQLITE_OK && (buf_status(&c->rows.cells) || buf_status(&c->rows.bytes))) {
+        rc = SQLITE_NOMEM;
+    }
+    if (rc) return rc;
+    c->count = c->rows.cells.size / sizeof(tvf_cell) / (size_t)def_of(c->base.pVtab)->columns;
+    return SQLITE_OK;
+}
+
 static int filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int argc,
                   sqlite3_value **argv)
 {
@@ -177,21 +196,19 @@ static int filter(sqlite3_vtab_cursor *cursor, int number, const char *text, int
     rc = take_arguments(c, number, argv, arguments);
     if (rc) return rc;
     rc = f->def->fill(f->owner, arguments, &c->rows, &error);
-    if (error) {
-        sqlite3_free(cursor->pVtab->zErrMsg);
-        cursor->pVtab->zErrMsg = error;
-    }
-    if (rc == SQLITE_OK && (buf_status(&c->rows.cells) || buf_status(&c->rows.bytes))) {
-        rc = SQLITE_NOMEM;
-    }
-    if (rc == SQLITE_OK) c->count = c->rows.cells.size / sizeof(tvf_cell) / (size_t)f->def->columns;
-    return rc;
+    return count_rows(c, rc, error);
 }
 
 static int next(sqlite3_vtab_cursor *cursor)
 {
-    ((tvf_cursor *)cursor)->at++;
-    return SQLITE_OK;
+    tvf_cursor *c = (tvf_cursor *)cursor;
+    char *error = NULL;
+
+    if (++c->at < c->count || !c->rows.more) return SQLITE_OK;
+    buf_clear(&c->rows.cells);
+    buf_clear(&c->rows.bytes);
+    c->before += c->count;
+    return count_rows(c, c->rows.more(&c->rows, &error), error);
 }
 
 static int eof(sqlite3_vtab_cursor *cursor)
@@ -225,7 +242,9 @@ static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int ind
 
 static int rowid(sqlite3_vtab_cursor *cursor, sqlite3_int64 *out)
 {
-    *out = (sqlite3_int64)((tvf_cursor *)cursor)->at;
+    const tvf_cursor *c = (const tvf_cursor *)cursor;
+
+    *out = (sqlite3_int64)(c->before + c->at);
     return SQLITE_OK;
 }
 

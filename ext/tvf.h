@@ -17,6 +17,12 @@ enum { TVF_ARGUMENTS_MAX = 4 };
 typedef struct tvf_rows {
     buf cells; /* tvf_cell */
     buf bytes; /* of all of them */
+
+    /* Set by fill() if there may be more rows than should be in memory at once: called when those
+    ** above have been read, to put others in their place; none = the end. */
+    int (*more)(struct tvf_rows *rows, char **error);
+    void (*end)(void *state);
+    void *state;
 } tvf_rows;
 
 /* Add the next cell. Bytes are copied; a failure shows in the end. */

@@ -63,11 +63,14 @@ static fkv_status collect_ranges(const compaction_job *job, const version *v, ra
     return range_set_finish(out);
 }
 
-static fkv_status move_file(const compaction_job *job, version_edit *edit)
+static fkv_status move_files(const compaction_job *job, version_edit *edit)
 {
-    fkv_status rc = version_edit_add(edit, job->output, job->inputs[0][0]);
+    fkv_status rc = FKV_OK;
 
-    if (!rc) rc = version_edit_remove(edit, job->inputs[0][0]);
+    for (size_t i = 0; !rc && i < job->counts[0]; i++) {
+        rc = version_edit_add(edit, job->output, job->inputs[0][i]);
+        if (!rc) rc = version_edit_remove(edit, job->inputs[0][i]);
+    }
     if (rc) version_edit_release(edit);
     return rc;
 }
@@ -108,7 +111,7 @@ fkv_status compact_run(const compact_context *c, const version *v, const compact
     output o;
     fkv_status rc;
 
-    if (job->move) return move_file(job, edit);
+    if (job->move) return move_files(job, edit);
     output_init(&o, c, edit, job->output, newest_input(job), NULL);
     rc = collect_ranges(job, v, &ranges);
     if (rc) goto done;

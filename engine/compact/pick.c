@@ -10,6 +10,9 @@
 ** byte, because that is what the merge rewrites. Example: files of 8 MB over 80, 16 and 40 MB:
 ** the second is taken.
 **
+** A file with nothing to merge with and nothing to drop is not rewritten but moved, and from level
+** 0 all such files at once: a load in order of keys is written a single time.
+**
 ** When no level is too large, a file that is mostly tombstones or expired rows, or holds a range
 ** tombstone, is taken down a level: deleted rows give their space back without waiting for new
 ** ones.
@@ -127,6 +130,34 @@ static fkv_status take_output(const version *v, compaction_job *job)
     return rc;
 }
 
+/* Could this file of level 0 go to level 1 as it is? */
+static int may_move(const version *v, const file_meta *f)
+{
+    const version_level *top = &v->levels[0], *below = &v->levels[1];
+    extent e = {0};
+    size_t next;
+
+    if (has_tombstones(f)) return 0;
+    extend(&e, f);
+    for (size_t i = 0; i < top->count; i++)
+        if (top->files[i] != f && overlaps(top->files[i], &e)) return 0;
+    next = level_find(below, e.from);
+    return next >= below->count || !overlaps(below->files[next], &e);
+}
+
+/* A move costs a manifest, not the bytes: take all of level 0 that can go the same way. After a
+** load in order that is every file of it. */
+static fkv_status take_all_moves(const version *v, compaction_job *job)
+{
+    const version_level *l = &v->levels[0];
+    fkv_status rc = FKV_OK;
+
+    job->counts[0] = 0; /* newest first, the one that is there among them */
+    for (size_t i = 0; !rc && i < l->count; i++)
+        if (may_move(v, l->files[i])) rc = take(job, 0, l->files[i]);
+    return rc;
+}
+
 static uint64_t bytes_beneath(const version *v, int level, const file_meta *f)
 {
     const version_level *below = &v->levels[level + 1];
@@ -202,7 +233,12 @@ fkv_status pick_compaction(const version *v, const pick_options *o, compaction_j
             best_score = score;
         }
     }
-    if (best == 0) return take_from(v, 0, v->levels[0].count - 1, out);
+    if (best == 0) {
+        fkv_status rc = take_from(v, 0, v->levels[0].count - 1, out);
+        if (!rc && out->move) rc = take_all_moves(v, out);
+        if (rc) compaction_job_release(out);
+        return rc;
+    }
     if (best > 0) return take_from(v, best, cheapest_file(v, best), out);
     for (int i = 0; i < FKV_LEVELS - 1; i++)
         for (size_t j = v->levels[i].count; j-- > 0;)

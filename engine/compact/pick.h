@@ -22,7 +22,7 @@ typedef struct compaction_job {
     int level, output;
     file_meta **inputs[2];
     size_t counts[2];
-    int move; /* nothing to merge with, nothing to drop: just put the file into `output` */
+    int move; /* nothing to merge with, nothing to drop: just put the files into `output` */
 } compaction_job;
 
 /* How urgently a level wants compaction; >= 1.0 means now. */

@@ -13,6 +13,11 @@ void filename_wal(uint64_t number, char out[FILENAME_BYTES_MAX])
     (void)snprintf(out, FILENAME_BYTES_MAX, "%06llu.wal", (unsigned long long)number);
 }
 
+void filename_run(uint64_t number, char out[FILENAME_BYTES_MAX])
+{
+    (void)snprintf(out, FILENAME_BYTES_MAX, "%06llu.run", (unsigned long long)number);
+}
+
 /* Read the decimal number at the start of name. Returns what follows it, NULL if there is none or
 ** it does not fit 64 bits. */
 static const char *parse_number(const char *name, uint64_t *out)
@@ -47,6 +52,9 @@ file_kind filename_parse(const char *name, uint64_t *number)
     } else if (strcmp(rest, ".wal") == 0) {
         kind = FILE_WAL;
         filename_wal(v, spelled);
+    } else if (strcmp(rest, ".run") == 0) {
+        kind = FILE_RUN;
+        filename_run(v, spelled);
     } else {
         return FILE_OTHER;
     }

@@ -7,6 +7,7 @@
 **   lock            byte-range locks; its text says who holds the store
 **   NNNNNN.sst      a sorted table
 **   NNNNNN.wal      a log segment
+**   NNNNNN.run      a second name of a spilled transaction's table, for the change feed
 **
 ** Numbers are decimal, six digits or more, from one counter for both kinds and never reused.
 ** Any other name is somebody else's file: reported, never touched.
@@ -28,11 +29,13 @@ typedef enum file_kind {
     FILE_MANIFEST_TMP,
     FILE_LOCK,
     FILE_TABLE,
-    FILE_WAL
+    FILE_WAL,
+    FILE_RUN
 } file_kind;
 
 void filename_table(uint64_t number, char out[FILENAME_BYTES_MAX]);
 void filename_wal(uint64_t number, char out[FILENAME_BYTES_MAX]);
+void filename_run(uint64_t number, char out[FILENAME_BYTES_MAX]);
 
 /* What a name stands for; *number is set for tables and logs, else 0. Only the exact spelling that
 ** the functions above produce is recognised. */

@@ -88,6 +88,8 @@ static fkv_status take_state(fkv_backup *b)
     b->man.last_seq = b->seq;
     b->man.tables_lsn = b->man.log_lsn = b->man.clean_lsn = atomic_load(&s->followed);
     b->man.log_tail = 0;
+    b->man.keep.count = 0; /* there is no log to keep */
+    b->man.keep.after = b->seq;
     s->env->mutex_unlock(s->env, s->mu);
     return known ? FKV_OK : FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
 }

@@ -215,6 +215,20 @@ static fkv_status check_header(const check *c, uint64_t number)
     return rc;
 }
 
+/* Has this segment gone because nobody needs it any more? Another process may have flushed, which
+** we have not seen; the manifest knows. */
+static int retired(const check *c, uint64_t number)
+{
+    fkv_store *s = c->s;
+    version *v = NULL;
+    manifest m;
+    int gone = !store_knows_log(s, number);
+
+    if (!gone && !manifest_load(s->env, s->dir, &s->home, &m, &v)) gone = number < m.log_number;
+    version_unref(v);
+    return gone;
+}
+
 /* limit: where the next segment begins. */
 static fkv_status check_log(check *c, uint64_t number, uint64_t limit)
 {
@@ -228,7 +242,7 @@ static fkv_status check_log(check *c, uint64_t number, uint64_t limit)
     } else {
         rc = wal_reader_open(s->env, s->dir, store_id(s), number, &reader);
     }
-    if (rc == FKV_NOTFOUND && !store_knows_log(s, number)) return FKV_OK; /* it was retired */
+    if (rc == FKV_NOTFOUND && retired(c, number)) return FKV_OK;
     if (rc == FKV_NOTFOUND)
         return finding_say(&c->sink, FKV_FOUND_ERROR, c->file, FKV_NO_OFFSET,
                            "this log of the store is missing");
@@ -282,7 +296,7 @@ static int names_log(const check *c, uint64_t number)
 {
     for (size_t i = 0; i < c->log_count; i++)
         if (c->logs[i] == number) return 1;
-    return 0;
+    return store_keeps_log(c->s, number);
 }
 
 static fkv_status look_at_name(void *arg, const char *name)

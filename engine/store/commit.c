@@ -156,6 +156,8 @@ static fkv_status prepare_runs(fkv_txn *t, int flags)
     }
     rc = store_drain(s);
     if (rc) return rc;
+    rc = store_keep_runs(s, &txn_runs_version(t)->levels[0]);
+    if (rc) return rc;
     rc = s->env->dir_sync(s->env, s->dir); /* the log is about to rely on the runs' names */
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (rc) return rc;

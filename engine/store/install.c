@@ -150,6 +150,7 @@ int store_describe(fkv_store *s, const memtable *drop, int64_t now_ms, manifest 
     m->host_id = s->host_id;
     m->clock_ms = now_ms;
     codec_rules_overlay(&m->codecs, &s->codecs);
+    if (e) store_keep_logs(s, m);
     return e || (!s->man.log_tail && !atomic_load(&page->log_tail));
 }
 
@@ -160,27 +161,34 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     manifest m;
     int64_t now = fkv_clock_ms(s);
     uint64_t edit = store_take_number(s);
+    log_keeping kept;
     int known;
-    fkv_status rc;
+    fkv_status rc = store_learn_sequences(s);
 
+    *maybe_new = 0;
+    if (rc) return rc;
     s->env->mutex_lock(s->env, s->mu);
     known = store_describe(s, drop, now, &m);
     m.edit = edit;
     m.clean_lsn = clean_lsn;
+    kept = s->man.keep;
     s->env->mutex_unlock(s->env, s->mu);
-    *maybe_new = 0;
     if (!known) return FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
     atomic_store(&page->replacing, 1);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);
     if (!rc) {
         s->man = m;
+        if (s->keep_wanted && s->keep_bytes == m.keep.bytes && s->keep_ms == m.keep.ms)
+            s->keep_wanted = 0;
+        s->keep_gap = 0;
         atomic_store(&s->seen_edit, m.edit);
         store_forget_loose(s, m.tables_lsn);
         atomic_store_explicit(&page->edit, m.edit, memory_order_release);
     }
     if (!rc || !*maybe_new) atomic_store(&page->replacing, 0);
     s->env->mutex_unlock(s->env, s->mu);
+    if (!rc) store_drop_logs(s, &kept);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     return rc;
 }

@@ -20,6 +20,7 @@ static void forget_logs(fkv_store *s)
     s->env->mutex_lock(s->env, s->mu);
     for (size_t i = 0; i < s->log_count; i++) wal_segment_free(s->logs[i].segment);
     s->log_count = 0;
+    memset(s->hints, 0, sizeof s->hints);
     s->log = NULL;
     s->env->mutex_unlock(s->env, s->mu);
 }
@@ -80,7 +81,10 @@ fkv_status store_load(fkv_store *s)
     if (s->sharing == SHARING_READS || s->sharing == SHARING_ALONE) return load_reading(s);
     if (!s->first) return load_beside_others(s);
     rc = store_recover(s);
-    if (!rc && s->unwritten.flush && !atomic_load(&s->read_only)) rc = fkv_flush(s);
+    if (!rc && s->unwritten.flush && !atomic_load(&s->read_only)) {
+        s->keep_gap = 1; /* no mark in the log tells of it */
+        rc = fkv_flush(s);
+    }
     return rc;
 }
 

@@ -39,7 +39,7 @@ fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t start_lsn, wal_
             s->log_capacity = capacity;
         }
     }
-    if (!rc) s->logs[s->log_count++] = (log_entry){number, start_lsn, segment, 0, 0};
+    if (!rc) s->logs[s->log_count++] = (log_entry){number, start_lsn, segment, 0, 0, 0};
     env->mutex_unlock(env, s->mu);
     return rc;
 }
@@ -255,6 +255,7 @@ fkv_status store_ensure_log(fkv_store *s)
             wal_segment_moved(s->log, atomic_load(&s->followed));
         }
     }
+    if (!rc) rc = store_settle_keeping(s);
     if (!rc) s->fresh = 0;
     return rc;
 }
@@ -355,6 +356,7 @@ void store_retire_logs(fkv_store *s, uint64_t lsn)
         env->mutex_unlock(env, s->mu);
         if (!gone.number) return;
         wal_segment_free(gone.segment);
+        if (store_keeps_log(s, gone.number)) continue;
         filename_wal(gone.number, name);
         /* What will not go now is an orphan that the next open removes. */
         fkv_ignore(env->file_remove(env, s->dir, name));

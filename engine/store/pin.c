@@ -10,8 +10,8 @@
 ** makes the new manifest the newest first and then looks for pins. One of them sees the other.
 **
 ** A process that dies leaves files that nobody remembers. They are those that the newest manifest
-** does not name, nobody makes (LOCK_MAKING + number), and no manifest that is pinned can name: swept
-** away by a later writer.
+** does not name, nobody makes (LOCK_MAKING + number), and no pinned manifest can name: swept away
+** by a later writer.
 */
 #include "base/alloc.h"
 #include "io/filename.h"
@@ -169,7 +169,7 @@ typedef struct sweep {
     const version *tables;
     uint64_t limit; /* numbers from here on were given out after the sweep began */
     uint64_t edit;  /* of the newest manifest */
-    int tables_too, logs_gone;
+    int tables_too, logs_gone, keeps;
 } sweep;
 
 /* May a view of this process, or of another one, be reading it? (It is judged for each table by
@@ -207,7 +207,9 @@ static fkv_status sweep_file(void *arg, const char *name)
     /* (A backup that ended early, and whose database is not this one.) */
     if (kind == FILE_MANIFEST_TMP || strcmp(name, FILENAME_MANIFEST_NEXT) == 0)
         return sweep_away(s, name);
-    if (kind == FILE_WAL && number < w->limit && !store_knows_log(s, number)) {
+    if (kind == FILE_RUN) return w->keeps ? FKV_OK : sweep_away(s, name);
+    if (kind == FILE_WAL && number < w->limit && !store_knows_log(s, number) &&
+        !store_keeps_log(s, number)) {
         w->logs_gone = 1;
         return sweep_away(s, name);
     }
@@ -240,6 +242,7 @@ fkv_status store_sweep(fkv_store *s)
     s->env->mutex_lock(s->env, s->mu);
     store_let_previous_go(s);
     w.edit = s->man.edit;
+    w.keeps = s->keep_wanted || log_keeping_on(&s->man.keep);
     s->env->mutex_unlock(s->env, s->mu);
     /* (A spilled transaction that the host may yet bring back has its tables in no manifest. Those
     ** being made in this process would be ours to know: there are none yet.) */

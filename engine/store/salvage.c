@@ -325,7 +325,7 @@ static fkv_status lose_records(salvage *v, uint64_t lsn, uint64_t start_lsn, uin
 
 /* Behind the last record of all. Whether bytes there are the torn end of what nobody was told of or
 ** damage, recover.c and wal_reader.c know. */
-static fkv_status read_end(salvage *v, const wal_reader *reader)
+static fkv_status read_end(salvage *v, const wal_reader *reader, int sure)
 {
     uint64_t at = wal_reader_position(reader), start = wal_reader_info(reader)->start_lsn;
     uint64_t rest = wal_reader_rest(reader);
@@ -333,15 +333,16 @@ static fkv_status read_end(salvage *v, const wal_reader *reader)
 
     if (closed && v->man.clean_lsn - at > rest) rest = v->man.clean_lsn - at;
     if (!rest) return FKV_OK;
-    if (closed || wal_reader_durable(reader) > at) return lose_records(v, at, start, rest);
+    if (closed || !sure || wal_reader_durable(reader) > at) return lose_records(v, at, start, rest);
     v->hole_behind = 1;
     return finding_say(&v->sink, FKV_FOUND_INFO, v->file, WAL_SEGMENT_HEADER + (at - start),
                        "the log ends in an unfinished record");
 }
 
 /* limit: where the next one begins; UINT64_MAX: there is none, or it is not known. */
-static fkv_status read_log(salvage *v, wal_reader *reader, uint64_t limit, int last)
+static fkv_status read_log(salvage *v, const struct segment *g, uint64_t limit, int last)
 {
+    wal_reader *reader = g->reader;
     uint64_t start = wal_reader_info(reader)->start_lsn, at, skipped;
     wal_record w;
     fkv_status rc = FKV_OK;
@@ -353,7 +354,7 @@ static fkv_status read_log(salvage *v, wal_reader *reader, uint64_t limit, int l
         if (rc) return rc;
     }
     if (last || limit == UINT64_MAX) {
-        rc = read_end(v, reader);
+        rc = read_end(v, reader, g->sure);
     } else if (limit > at) {
         rc = lose_records(v, at, start, limit - at);
     }
@@ -389,7 +390,7 @@ static fkv_status read_logs(salvage *v)
         if (!g->reader || (v->has_manifest && wal_reader_info(g->reader)->empty)) continue;
         if (i + 1 < v->log_count && g[1].sure) limit = wal_reader_info(g[1].reader)->start_lsn;
         filename_wal(v->logs[i], v->file);
-        rc = read_log(v, g->reader, limit, i + 1 == v->log_count);
+        rc = read_log(v, g, limit, i + 1 == v->log_count);
     }
     if (!rc && v->has_pending) rc = decide(v, NULL);
     return rc;

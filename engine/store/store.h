@@ -53,6 +53,7 @@ typedef struct log_entry {
     wal_segment *segment; /* open for syncing and appending; NULL: from before this open */
     int synced;           /* all of it is durable */
     int syncing;          /* a thread is at it with mu released: do not close */
+    uint64_t first_seq;   /* of its first transaction, once that is known (keep.c) */
 } log_entry;
 
 typedef struct store_counters {
@@ -89,6 +90,13 @@ typedef struct loose_file {
     uint64_t lsn;
     file_meta *file;
 } loose_file;
+
+/* Where a reader of the change feed has ended: the transactions up to seq lie before lsn. */
+typedef struct change_hint {
+    uint64_t seq, lsn;
+} change_hint;
+
+enum { CHANGE_HINTS = 8 };
 
 /* Keys without a live row (dead.c). */
 typedef struct dead_run {
@@ -132,11 +140,16 @@ struct fkv_store {
     int waiting;         /* mu; threads that wait for `committed` */
     table_home home;
 
-    manifest man;               /* mu; as last saved or read */
-    superversion *current;      /* mu */
-    superversion *previous;     /* mu; before the last flush, kept a moment: see kept_view() */
-    uint64_t previous_seq;      /* mu; visible_seq when it was replaced */
-    uint64_t previous_until_us; /* mu */
+    manifest man;    /* mu; as last saved or read */
+    int keep_wanted; /* mu; and not in a manifest yet: */
+    uint64_t keep_bytes, keep_ms;
+    int keep_gap;                    /* mu; changes up to now are not all in the log */
+    change_hint hints[CHANGE_HINTS]; /* mu */
+    unsigned next_hint;              /* mu */
+    superversion *current;           /* mu */
+    superversion *previous;          /* mu; before the last flush, kept a moment: see kept_view() */
+    uint64_t previous_seq;           /* mu; visible_seq when it was replaced */
+    uint64_t previous_until_us;      /* mu */
     env_mutex *follow_mutex;
     _Atomic uint64_t followed;          /* the log is applied up to this LSN; changes under mu */
     _Atomic uint64_t seen_edit;         /* man.edit, for readers */
@@ -358,6 +371,19 @@ void store_forget_loose(fkv_store *s, uint64_t below); /* a manifest covers the 
 FKV_MUST_CHECK fkv_status store_recover(fkv_store *s);
 /* Make what recovery decided true on disk as well. */
 FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
+
+/* -- keep.c: log for the change feed -- */
+/* Decide what m keeps, which retires the segments below its log_number. mu held. */
+void store_keep_logs(fkv_store *s, manifest *m);
+/* Before that: learn the first sequence of each segment. mu not held. */
+fkv_status store_learn_sequences(fkv_store *s);
+/* What `before` kept and the manifest of now does not: the files go. mu not held. */
+void store_drop_logs(fkv_store *s, const log_keeping *before);
+int store_keeps_log(fkv_store *s, uint64_t number); /* mu not held */
+/* Let the tables of a spilled transaction stay, if changes are kept. */
+FKV_MUST_CHECK fkv_status store_keep_runs(fkv_store *s, const version_level *runs);
+/* Before a transaction is logged: what is wanted becomes true. Writer only. */
+FKV_MUST_CHECK fkv_status store_settle_keeping(fkv_store *s);
 
 /* -- backup.c -- */
 /* The manifest that this store begins with: also that of a backup or restore that was cut short

@@ -106,9 +106,9 @@ static uint32_t body_check(const uint8_t *p, size_t size)
     return checksum_at(get_u32(p), get_u64(p + 4), p + MANIFEST_HEADER, size - MANIFEST_HEADER);
 }
 
-static void encode_codecs(buf *out, const codec_rules *rules)
+static void encode_codecs(buf *out, const codec_rules *rules, int always)
 {
-    if (rules->count == 0) return;
+    if (rules->count == 0 && !always) return;
     buf_append_varint(out, rules->count);
     for (uint32_t i = 0; i < rules->count; i++) {
         buf_append_u32(out, rules->items[i].space);
@@ -117,16 +117,54 @@ static void encode_codecs(buf *out, const codec_rules *rules)
     }
 }
 
-static fkv_status decode_codecs(const uint8_t *p, const uint8_t *end, codec_rules *out)
+static void encode_keeping(buf *out, const log_keeping *k)
 {
+    if (!log_keeping_on(k)) return;
+    buf_append_u64(out, k->bytes);
+    buf_append_u64(out, k->ms);
+    buf_append_u64(out, k->after);
+    buf_append_u32(out, k->count);
+    for (uint32_t i = 0; i < k->count; i++) {
+        buf_append_u64(out, k->logs[i].number);
+        buf_append_u64(out, k->logs[i].start_lsn);
+        buf_append_u64(out, k->logs[i].first_seq);
+        buf_append_u64(out, (uint64_t)k->logs[i].retired_ms);
+    }
+}
+
+static fkv_status decode_keeping(const uint8_t *p, const uint8_t *end, log_keeping *k)
+{
+    *k = (log_keeping){0};
+    if (p == end) return FKV_OK;
+    if (end - p < 28) return bad_manifest("bytes behind the last codec");
+    k->bytes = get_u64(p);
+    k->ms = get_u64(p + 8);
+    k->after = get_u64(p + 16);
+    k->count = get_u32(p + 24);
+    p += 28;
+    if (!log_keeping_on(k) || k->count > KEPT_LOGS_MAX || (uint64_t)(end - p) != k->count * 32ull)
+        return bad_manifest("a bad list of logs that are kept");
+    for (uint32_t i = 0; i < k->count; i++, p += 32) {
+        kept_log *l = &k->logs[i];
+        *l = (kept_log){get_u64(p), get_u64(p + 8), get_u64(p + 16), (int64_t)get_u64(p + 24)};
+        if (i > 0 && (l[-1].number >= l->number || l[-1].start_lsn > l->start_lsn))
+            return bad_manifest("logs that are kept, out of order");
+    }
+    return FKV_OK;
+}
+
+static fkv_status decode_codecs(const uint8_t **cursor, const uint8_t *end, codec_rules *out)
+{
+    const uint8_t *p = *cursor;
     uint64_t count = 0;
 
     *out = (codec_rules){0};
     if (p == end) return FKV_OK;
     p = get_varint64(p, end, &count);
-    if (!p || count == 0 || count > CODEC_RULES_MAX || (uint64_t)(end - p) != count * 6)
+    if (!p || count > CODEC_RULES_MAX || (uint64_t)(end - p) < count * 6 || (!count && p == end))
         return bad_manifest("bytes behind the last table");
-    for (; p < end; p += 6) {
+    *cursor = p + count * 6;
+    for (; p < *cursor; p += 6) {
         codec_rule *rule = &out->items[out->count++];
         *rule = (codec_rule){get_u32(p), p[4], p[5]};
         if (out->count > 1 && rule[-1].space >= rule->space)
@@ -161,7 +199,8 @@ static void encode(buf *out, const manifest *m, const version *v)
     for (int i = 0; i < FKV_LEVELS; i++)
         for (size_t j = 0; j < v->levels[i].count; j++)
             manifest_put_file(out, i, v->levels[i].files[j]);
-    encode_codecs(out, &m->codecs);
+    encode_codecs(out, &m->codecs, log_keeping_on(&m->keep));
+    encode_keeping(out, &m->keep);
     if (out->failed || out->size > MANIFEST_BYTES_MAX) return;
     put_u32(out->data + 8, (uint32_t)(out->size - MANIFEST_HEADER));
     put_u32(out->data + 12, body_check(out->data, out->size));
@@ -249,7 +288,8 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     p += MANIFEST_FILES;
     rc = decode_files(&p, end, home, edit);
     if (rc) return rc;
-    return decode_codecs(p, end, &m->codecs);
+    rc = decode_codecs(&p, end, &m->codecs);
+    return rc ? rc : decode_keeping(p, end, &m->keep);
 }
 
 static fkv_status check_header(const uint8_t *p, size_t size)

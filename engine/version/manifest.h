@@ -12,6 +12,27 @@
 
 #include "version/version.h"
 
+/* Log that is kept for the change feed (store/keep.c). */
+enum { KEPT_LOGS_MAX = 256 };
+
+typedef struct kept_log {
+    uint64_t number, start_lsn;
+    uint64_t first_seq; /* none of its rows has a lower sequence */
+    int64_t retired_ms; /* when replay ceased to need it */
+} kept_log;
+
+typedef struct log_keeping {
+    uint64_t bytes, ms; /* keep so much, or so long; both 0: nothing is kept */
+    uint64_t after;     /* all changes behind this sequence are there */
+    uint32_t count;     /* segments that nothing else needs; oldest first */
+    kept_log logs[KEPT_LOGS_MAX];
+} log_keeping;
+
+static inline int log_keeping_on(const log_keeping *k)
+{
+    return k->bytes || k->ms;
+}
+
 typedef struct manifest {
     uint8_t uuid[16];
     uint64_t edit;        /* grows with each manifest; from the same counter as file numbers */
@@ -26,7 +47,8 @@ typedef struct manifest {
     uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
     uint64_t host_id;     /* last transaction committed together with the host database; 0 = none */
     int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */
-    codec_rules codecs;   /* keyspaces that are compressed otherwise than the rest */
+    log_keeping keep;
+    codec_rules codecs; /* keyspaces that are compressed otherwise than the rest */
 } manifest;
 
 /* Replace the manifest by m and v. After FKV_OK it is durable. After a failure the old one is in

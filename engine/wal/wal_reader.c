@@ -261,9 +261,11 @@ fkv_status wal_reader_open_damaged(fkv_env *env, env_dir *dir, uint64_t store_id
     memcpy(r->info.boot_id, h + SEG_BOOT_ID, sizeof r->info.boot_id);
     r->info.start_lsn = get_u64(h + SEG_START_LSN);
     *sure = get_u32(h + SEG_CRC) == checksum_at(store_id, number, h, SEG_CRC);
-    if (!*sure && first_record_lsn(r, &lsn)) {
-        r->info.start_lsn = lsn;
-        *sure = 1;
+    /* No record can be proved without the salt: a bit that has flipped in it is flipped back. */
+    for (int bit = -1; !*sure && bit < 64; bit++) {
+        r->salt = get_u64(h + SEG_SALT) ^ (bit < 0 ? 0 : (uint64_t)1 << bit);
+        *sure = first_record_lsn(r, &lsn);
+        if (*sure) r->info.start_lsn = lsn;
     }
     r->info.empty = r->info.start_lsn > WAL_LSN_MAX;
     r->position = r->info.start_lsn;

@@ -386,7 +386,45 @@ static void writers_are_no_damage(void)
     txn_remove(folder);
 }
 
+/* The same across processes: logs are retired that the checking one still knows of. */
+static void other_processes_are_no_damage(void)
+{
+    sqlite3 *db = begin_test();
+    int status = -1, checks = 0;
+    pid_t child;
+
+    CHECK_SQL(db, SQLITE_OK, "PRAGMA journal_mode = WAL");
+    CHECK_CLOSE(db);
+    (void)fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        check_failures = 0;
+        db = txn_open(folder, "c.db");
+        (void)sqlite3_busy_timeout(db, 10000);
+        CHECK_SQL(db, SQLITE_OK, "PRAGMA synchronous = OFF");
+        for (int i = 0; i < 120 * txn_scale(); i++) {
+            CHECK_SQL(db, SQLITE_OK, fill, i * 10, i * 10 + 30);
+            if (i % 3 == 0) CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv(kv) VALUES('flush')");
+            if (i % 40 == 39) CHECK_SQL(db, SQLITE_OK, "INSERT INTO kv(kv) VALUES('compact')");
+        }
+        CHECK_CLOSE(db);
+        _exit(check_failures != 0);
+    }
+    db = txn_open(folder, "c.db");
+    (void)sqlite3_busy_timeout(db, 10000);
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        char *said = complaints(db, checks++ % 2 ? "deep" : "full");
+        if (said) (void)printf("%s", said);
+        CHECK(!said);
+        sqlite3_free(said);
+    }
+    CHECK(status == 0 && checks > 0);
+    check_whole(db);
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
 TEST_MAIN("test_check", TEST_CASE(whole_stores_are_whole), TEST_CASE(damage_is_named),
           TEST_CASE(goes_on_after_the_first), TEST_CASE(files_are_accounted_for),
           TEST_CASE(rows_are_decoded), TEST_CASE(can_be_interrupted),
-          TEST_CASE(writers_are_no_damage))
+          TEST_CASE(writers_are_no_damage), TEST_CASE(other_processes_are_no_damage))

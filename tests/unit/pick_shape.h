@@ -115,7 +115,7 @@ static inline int inputs_are_sound(const version *v, const compaction_job *job)
         int taken = has(job->inputs[0], job->counts[0], f);
         if (taken) good = good && job->inputs[0][place++] == f; /* newest first, each once */
         if (!taken) good = good && !meets_any(job->inputs[0], job->counts[0], f, 0);
-        if (taken && job->counts[0] > 1)
+        if (taken && job->counts[0] > 1 && !job->move) /* else they go each by itself */
             good = good && meets_any(job->inputs[0], job->counts[0], f, 1);
     }
     good = good && (job->level > 0 || place == job->counts[0]);
@@ -145,12 +145,20 @@ static inline int nothing_needless(const compaction_job *job)
 static inline int job_is_sound(const version *v, const compaction_job *job)
 {
     const table_summary *s;
-    int clean;
+    int clean = 1;
 
     if (job->counts[0] == 0) return job->counts[1] == 0 && !job->move && !job->inputs[0];
     if (job->level < 0 || job->level >= FKV_LEVELS - 1 || job->output != job->level + 1) return 0;
     s = &job->inputs[0][0]->summary;
-    clean = job->counts[0] == 1 && job->counts[1] == 0 && s->deletions == 0 && s->ranges == 0;
+    for (size_t i = 0; i < job->counts[0]; i++) {
+        const table_summary *f = &job->inputs[0][i]->summary;
+        clean = clean && f->deletions == 0 && f->ranges == 0;
+        for (size_t j = 0; j < i; j++) /* several are moved if they are disjoint */
+            clean = clean &&
+                    (slice_compare(buf_slice(&f->largest), file_smallest(job->inputs[0][j])) < 0 ||
+                     slice_compare(buf_slice(&f->smallest), file_largest(job->inputs[0][j])) > 0);
+    }
+    clean = clean && job->counts[1] == 0;
     return inputs_are_sound(v, job) && nothing_needless(job) &&
            (job->move == clean || (!job->move && s->first_expiry)); /* rows may have expired */
 }

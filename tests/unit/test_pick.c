@@ -82,11 +82,11 @@ static void closure_of_level0(void)
     put(&s, 1, "w", "y", 1);
     put(&s, 1, "zz", "zz", 1);
     CHECK(picks(&s, &usual, "5 4 3 1 > 8 9 "));
-    put(&s, 0, "a", "b", MB); /* nothing overlaps: one file goes, the oldest */
+    put(&s, 0, "a", "b", MB); /* nothing overlaps: all are moved */
     put(&s, 0, "c", "d", MB);
     put(&s, 0, "e", "f", MB);
     put(&s, 0, "g", "h", MB);
-    CHECK(picks(&s, &usual, "1 > "));
+    CHECK(picks(&s, &usual, "4 3 2 1 > "));
     put(&s, 0, "m", "p", MB); /* [a, m) is beside [m, p] */
     put(&s, 0, "a", "m", MB)->summary.largest_open = 1;
     put(&s, 0, "x", "y", MB);

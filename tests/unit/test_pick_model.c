@@ -327,7 +327,8 @@ static void life_merge(life *l, const compaction_job *job)
         if (all.dead[k]) all.seq[k] = 0;
         all.covered[k] = 0;
     }
-    if (job->move) CHECK_STATUS(version_edit_add(&e, job->output, job->inputs[0][0]), FKV_OK);
+    for (size_t i = 0; job->move && i < job->counts[0]; i++)
+        CHECK_STATUS(version_edit_add(&e, job->output, job->inputs[0][i]), FKV_OK);
     for (int k = 0; k < KEYS && !job->move; k += width)
         life_add(&e, job->output,
                  life_file(l, &all, k, k + width < KEYS ? k + width : KEYS, newest));
