@@ -82,6 +82,19 @@ fkv_status memtable_room(memtable *m, size_t size, uint32_t count)
     return FKV_OK;
 }
 
+void memtable_loosen(memtable *m)
+{
+    assert(atomic_load(&m->records) == 0);
+    m->loose = 1;
+}
+
+void memtable_link(memtable *m)
+{
+    if (!m->loose) return;
+    m->loose = 0;
+    memtree_link_all(&m->tree);
+}
+
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq)
 {
     uint32_t ref = memtree_alloc(&m->tree, size);
@@ -95,7 +108,8 @@ void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t f
         entry_kind kind = mem_record_kind(r);
         r->seq = (uint32_t)(first_seq + count - m->base_seq);
         count++;
-        if (kind != ENTRY_NEW_SPACE) memtree_link(&m->tree, ref);
+        if (m->loose ? kind == ENTRY_RANGE_DELETE : kind != ENTRY_NEW_SPACE)
+            memtree_link(&m->tree, ref);
         ref += (uint32_t)(mem_record_bytes(kind, r->key_kind >> 3, r->value_size) / MEM_UNIT);
     }
     m->record_bytes += size;

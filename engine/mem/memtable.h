@@ -22,6 +22,7 @@ typedef struct memtable {
     size_t record_bytes;        /* applied so far */
     _Atomic uint64_t records;   /* applied so far */
     size_t full_bytes;          /* seal it when this much of the arena is used */
+    int loose;                  /* rows are linked by memtable_link, not one by one */
 } memtable;
 
 enum { MEMTABLE_RANGES_MAX = 128 }; /* seal at this many range tombstones: reads walk them all */
@@ -39,6 +40,11 @@ int memtable_full(const memtable *m);
 /* Add `size` bytes of records (a log payload, checked by memtable_payload_check); the first gets
 ** sequence first_seq, the others follow. Cannot fail. REQUIRES: not full. */
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq);
+
+/* From here on what is applied is not to be found before memtable_link(), which is faster for many
+** rows than linking one at a time. REQUIRES: nothing applied yet, no reader until then. */
+void memtable_loosen(memtable *m);
+void memtable_link(memtable *m); /* does nothing to one that is not loose */
 
 /* The record at `lsn` is about to be applied, and before_seq is the store's sequence before it. */
 void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq);

@@ -48,12 +48,6 @@ typedef struct path {
     unsigned depth; /* index of the leaf */
 } path;
 
-/* A child on its way into an inner node. */
-typedef struct child_entry {
-    uint32_t key; /* separator record; 0 for the leftmost */
-    uint32_t child;
-} child_entry;
-
 int64_t mem_record_expires(const mem_record *r)
 {
     if (mem_record_kind(r) != ENTRY_PUT_EXPIRES) return 0;
@@ -152,17 +146,16 @@ static size_t fence_skip(const memtree *t, uint32_t low, uint32_t high)
     return slice_common(tree_key(t, low), tree_key(t, high));
 }
 
-/* A new leaf holding records[0..count). */
-static uint32_t build_leaf(memtree *t, const uint32_t *records, unsigned count, uint32_t low,
-                           uint32_t high)
+uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned count, uint32_t low,
+                            uint32_t high)
 {
     uint32_t ref = alloc_node(t, 0, fence_skip(t, low, high));
     leaf_node *leaf = (leaf_node *)(void *)tree_node(t, ref);
     uint64_t perm = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        leaf->prefix[i] = key_prefix(tree_key(t, records[i]), leaf->head.skip);
-        atomic_store_explicit(&leaf->record[i], records[i], memory_order_relaxed);
+        leaf->prefix[i] = key_prefix(tree_key(t, records[i].key), leaf->head.skip);
+        atomic_store_explicit(&leaf->record[i], records[i].child, memory_order_relaxed);
         perm = perm_insert(perm, i, i);
     }
     leaf->head.filled = (uint8_t)count;
@@ -177,8 +170,8 @@ static void inner_fill_slot(const memtree *t, inner_node *inner, unsigned slot, 
     atomic_store_explicit(&inner->child[slot], e.child, memory_order_relaxed);
 }
 
-static uint32_t build_inner(memtree *t, unsigned level, const child_entry *entries, unsigned count,
-                            uint32_t low, uint32_t high)
+uint32_t memtree_build_inner(memtree *t, unsigned level, const child_entry *entries, unsigned count,
+                             uint32_t low, uint32_t high)
 {
     uint32_t ref = alloc_node(t, level, fence_skip(t, low, high));
     inner_node *inner = (inner_node *)(void *)tree_node(t, ref);
@@ -261,20 +254,20 @@ static void replace_by_two(memtree *t, path *p, unsigned depth, uint32_t left, c
         count = gather_children(parent, position, left, right, entries);
         if (count <= SWEEP_MAX) {
             replace_node(t, p, depth - 1,
-                         build_inner(t, parent->head.level, entries, count, low, high));
+                         memtree_build_inner(t, parent->head.level, entries, count, low, high));
             return;
         }
         /* At the right edge, where ascending keys arrive, leave the left node fuller. */
         half = !high && position + 2 == count ? count - 4 : count / 2;
-        left = build_inner(t, parent->head.level, entries, half, low, entries[half].key);
+        left = memtree_build_inner(t, parent->head.level, entries, half, low, entries[half].key);
         right.key = entries[half].key;
-        right.child =
-            build_inner(t, parent->head.level, entries + half, count - half, right.key, high);
+        right.child = memtree_build_inner(t, parent->head.level, entries + half, count - half,
+                                          right.key, high);
         depth--;
     }
     child_entry both[2] = {{0, left}, right};
     unsigned level = tree_node(t, left)->level + 1u;
-    publish_root(t, build_inner(t, level, both, 2, 0, 0));
+    publish_root(t, memtree_build_inner(t, level, both, 2, 0, 0));
 }
 
 static void split_leaf(memtree *t, path *p, unsigned position, uint32_t record)
@@ -282,26 +275,28 @@ static void split_leaf(memtree *t, path *p, unsigned position, uint32_t record)
     leaf_node *leaf = (leaf_node *)(void *)p->at[p->depth];
     uint64_t perm = atomic_load_explicit(&leaf->head.perm, memory_order_relaxed);
     uint32_t low = p->low[p->depth], high = p->high[p->depth], left;
-    uint32_t records[LEAF_SLOTS + 1];
+    child_entry records[LEAF_SLOTS + 1];
     unsigned n = 0, half = (LEAF_SLOTS + 1) / 2;
     child_entry right;
 
     if (position == LEAF_SLOTS && !high) { /* ascending keys: leave full leaves behind */
         right.key = record;
-        right.child = build_leaf(t, &record, 1, record, 0);
+        right.child = memtree_build_leaf(t, &(child_entry){record, record}, 1, record, 0);
         left = (uint32_t)(((uint8_t *)leaf - t->arena) / MEM_UNIT);
         replace_by_two(t, p, p->depth, left, right);
         return;
     }
     for (unsigned i = 0; i <= LEAF_SLOTS; i++) {
-        if (i == position) records[n++] = record;
-        if (i < LEAF_SLOTS)
-            records[n++] =
+        if (i == position) records[n++] = (child_entry){record, record};
+        if (i < LEAF_SLOTS) {
+            uint32_t ref =
                 atomic_load_explicit(&leaf->record[perm_slot(perm, i)], memory_order_relaxed);
+            records[n++] = (child_entry){ref, ref};
+        }
     }
-    right.key = records[half];
-    left = build_leaf(t, records, half, low, right.key);
-    right.child = build_leaf(t, records + half, n - half, right.key, high);
+    right.key = records[half].key;
+    left = memtree_build_leaf(t, records, half, low, right.key);
+    right.child = memtree_build_leaf(t, records + half, n - half, right.key, high);
     replace_by_two(t, p, p->depth, left, right);
 }
 
@@ -355,7 +350,7 @@ void memtree_link(memtree *t, uint32_t ref)
         return;
     }
     if (!root) {
-        publish_root(t, build_leaf(t, &ref, 1, 0, 0));
+        publish_root(t, memtree_build_leaf(t, &(child_entry){ref, ref}, 1, 0, 0));
         return;
     }
     descend(t, root, key, &p);

@@ -109,6 +109,10 @@ static inline mem_record *memtree_at(const memtree *t, uint32_t ref)
 ** is the newer. REQUIRES: node space (MEMTREE_NODE_BYTES). Cannot fail. */
 void memtree_link(memtree *t, uint32_t ref);
 
+/* memtree_link for all point records in the arena, in its order. REQUIRES: none of them is linked,
+** the arena holds nothing else, node space, no reader. */
+void memtree_link_all(memtree *t);
+
 /* The newest visible point record of key, or NULL. A range tombstone may be newer: ask
 ** memtree_covered. */
 const mem_record *memtree_get(const memtree *t, fkv_slice key, const mem_view *view);

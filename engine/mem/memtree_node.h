@@ -47,6 +47,18 @@ typedef struct inner_node {
 } inner_node;
 _Static_assert(sizeof(inner_node) == 256, "four cache lines");
 
+/* What goes into a node: for an inner one the separating record (0: leftmost) and a node, for a
+** leaf a record, twice. */
+typedef struct child_entry {
+    uint32_t key, child;
+} child_entry;
+
+/* New nodes, not linked anywhere. low, high: the records between whose keys they lie; 0 = none. */
+uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned count, uint32_t low,
+                            uint32_t high);
+uint32_t memtree_build_inner(memtree *t, unsigned level, const child_entry *entries, unsigned count,
+                             uint32_t low, uint32_t high);
+
 static inline arena_header *tree_header(const memtree *t)
 {
     return (arena_header *)(void *)t->arena;

@@ -41,10 +41,27 @@ static fkv_status apply_rows(fkv_store *s, const wal_record *w)
         !memtable_has_room(m, w->size, w->count))
         rc = new_active(s, w->size, w->count);
     if (rc) return rc;
+    if (s->loading && !atomic_load(&s->active->records)) memtable_loosen(s->active);
     memtable_note_log(s->active, w->lsn, w->first_seq - 1);
     store_announce(s, w->first_seq + w->count - 1, w->payload, w->size);
     memtable_apply(s->active, w->payload, w->size, w->first_seq);
     return FKV_OK;
+}
+
+void store_begin_loading(fkv_store *s)
+{
+    s->loading = 1;
+}
+
+void store_end_loading(fkv_store *s)
+{
+    superversion *v = s->current;
+
+    if (!s->loading) return;
+    s->loading = 0;
+    if (!v) return;
+    memtable_link(v->active);
+    for (size_t i = 0; i < v->sealed_count; i++) memtable_link(v->sealed[i]);
 }
 
 fkv_status store_reserve_loose(fkv_store *s, size_t count)

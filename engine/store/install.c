@@ -89,6 +89,7 @@ void store_fit_cache(fkv_store *s)
     s->env->mutex_lock(s->env, s->mu);
     budget = s->options.memory_bytes;
     s->env->mutex_unlock(s->env, s->mu);
+    budget -= budget / 16; /* batches, what compaction reads and writes, and what malloc loses */
     if (s->writing) used += 3 * s->options.memtable_bytes;
     block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
 }

@@ -81,6 +81,7 @@ fkv_status store_load(fkv_store *s)
     if (s->sharing == SHARING_READS || s->sharing == SHARING_ALONE) return load_reading(s);
     if (!s->first) return load_beside_others(s);
     rc = store_recover(s);
+    store_end_loading(s);
     if (!rc && s->unwritten.flush && !atomic_load(&s->read_only)) {
         s->keep_gap = 1; /* no mark in the log tells of it */
         rc = fkv_flush(s);

@@ -182,7 +182,9 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     if (!rc) rc = init_shared_parts(s);
     if (!rc) rc = store_join(s);
     if (rc) goto done;
+    store_begin_loading(s);
     rc = store_load(s);
+    store_end_loading(s);
     if (rc == FKV_NOTFOUND && options->create && !options->read_only) {
         rc = init_fresh(s);
     } else if (rc == FKV_NOTFOUND) {

@@ -170,6 +170,7 @@ struct fkv_store {
     _Atomic uint64_t announced_seq; /* rows up to here are, or will be in a moment, visible */
     int installing;                 /* mu */
     int rebuilding;                 /* mu; no snapshots now */
+    int loading;                    /* the opener's own */
     int compacting;                 /* mu; a compaction is running: one at a time */
 
     fkv_txn *writer;   /* mu; holds the writer lock */
@@ -362,6 +363,9 @@ void store_note_durable(fkv_store *s, uint64_t lsn);
 /* Make a committed transaction visible, and the log followed to end_lsn. Recovery and follower.
 ** FKV_BUSY (not raised): its tables may be in a newer manifest already. */
 FKV_MUST_CHECK fkv_status store_apply(fkv_store *s, const wal_record *w, uint64_t end_lsn);
+/* Between these nobody reads, and rows are made findable all at once, at the end. */
+void store_begin_loading(fkv_store *s);
+void store_end_loading(fkv_store *s); /* the second time it does nothing */
 /* Tables of spilled transactions that no manifest names. mu held (all three). */
 FKV_MUST_CHECK fkv_status store_reserve_loose(fkv_store *s, size_t count);
 void store_note_loose(fkv_store *s, file_meta *f, uint64_t lsn);

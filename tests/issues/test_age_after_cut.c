@@ -10,7 +10,7 @@
 #include "fastkv.h"
 #include "io/env.h"
 
-enum { SPILLED = 36, LAST = SPILLED - 1, VALUE_BYTES = 2000 };
+enum { SPILLED = 24, LAST = SPILLED - 1, VALUE_BYTES = 2000 };
 
 typedef struct world {
     fkv_env *disk, *env;
@@ -81,6 +81,7 @@ static void new_writes_are_newer(void)
     REQUIRE_OK(env_fault_new(w.disk, &w.env));
     w.options = (fkv_options){.env = w.env,
                               .create = 1,
+                              .codec = 1, /* none */
                               .memtable_bytes = 32768,
                               .memory_bytes = 1 << 20,
                               .inline_background = 1};

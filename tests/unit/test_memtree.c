@@ -2,6 +2,7 @@
 ** test-modes: release asan tsan */
 #include <pthread.h>
 
+#include "base/alloc.h"
 #include "check.h"
 #include "mem/batch.h"
 #include "mem/memtable.h"
@@ -58,7 +59,20 @@ static int row_order(const void *a, const void *b)
     return c ? c : (x->version > y->version) - (x->version < y->version);
 }
 
-static void one_shape_in_order(int shape)
+/* Each version is what a view of its moment sees. */
+static void check_past(const memtable *m, const model_row *rows)
+{
+    for (int round = 0; round < 500; round++) {
+        const model_row *row = &rows[check_below(KEYS)];
+        mem_view then = memtable_view(m, 101 + row->version);
+        const mem_record *r = memtree_get(&m->tree, fkv_slice_of(row->key, row->size), &then);
+        REQUIRE(r);
+        CHECK(memcmp(mem_record_value(r).data, &row->version, 4) == 0);
+    }
+}
+
+/* The first `loose` rows are linked all at once. */
+static void one_shape_in_order(int shape, uint32_t loose)
 {
     static model_row rows[KEYS];
     memtable *m = NULL;
@@ -66,12 +80,16 @@ static void one_shape_in_order(int shape)
     size_t unique = 0;
 
     REQUIRE_OK(memtable_new(env_posix(), 1 << 22, 100, &m));
+    if (loose) memtable_loosen(m);
     for (uint32_t i = 0; i < KEYS; i++) {
+        if (i == loose) memtable_link(m);
         rows[i].size = make_key(rows[i].key, shape, i);
         rows[i].version = i;
         put(m, fkv_slice_of(rows[i].key, rows[i].size), fkv_slice_of(&i, 4), ENTRY_PUT);
     }
+    memtable_link(m);
     CHECK(memtree_used(&m->tree) - m->record_bytes <= MEMTREE_NODE_BYTES(KEYS));
+    check_past(m, rows);
     qsort(rows, KEYS, sizeof rows[0], row_order);
     for (size_t i = 0; i < KEYS; i++) /* keep the newest version of each key */
         if (i + 1 == KEYS || rows[i].size != rows[i + 1].size ||
@@ -111,7 +129,66 @@ static void one_shape_in_order(int shape)
 
 static void keys_of_every_shape_come_out_in_order(void)
 {
-    for (int shape = 0; shape < 5; shape++) one_shape_in_order(shape);
+    for (int shape = 0; shape < 5; shape++) one_shape_in_order(shape, 0);
+}
+
+static void linking_all_at_once_is_the_same(void)
+{
+    static const uint32_t few[] = {1, 2, 8, 9, 64, 65, 513, KEYS};
+
+    for (int shape = 0; shape < 5; shape++) {
+        for (size_t i = 0; i < sizeof few / sizeof *few; i++) one_shape_in_order(shape, few[i]);
+        one_shape_in_order(shape, 1 + (uint32_t)check_below(KEYS));
+    }
+}
+
+/* Ranges and new keyspaces among the rows, and none but those. */
+static void what_is_no_row_is_passed_over(void)
+{
+    for (int rows = 0; rows < 3; rows++) {
+        memtable *m = NULL;
+        mem_view now;
+        fkv_slice from, to;
+        REQUIRE_OK(memtable_new(env_posix(), 1 << 16, 0, &m));
+        memtable_loosen(m);
+        put(m, text("abcd"), text(""), ENTRY_NEW_SPACE);
+        if (rows > 0) put(m, text("b"), text("1"), ENTRY_PUT);
+        put(m, text("a"), text("c"), ENTRY_RANGE_DELETE);
+        if (rows > 1) put(m, text("b"), text("2"), ENTRY_DELETE);
+        CHECK(memtree_ranges(&m->tree) == 1);
+        memtable_link(m);
+        now = memtable_view(m, m->last_seq);
+        CHECK(memtree_ranges(&m->tree) == 1);
+        CHECK(memtree_covered(&m->tree, text("b"), &now, &from, &to) == 2u + (rows > 0));
+        CHECK((memtree_get(&m->tree, text("b"), &now) != NULL) == (rows > 0));
+        CHECK(!memtree_get(&m->tree, text("abcd"), &now));
+        memtable_unref(m);
+    }
+}
+
+/* Where there is no memory to sort in, one by one. */
+static void *no_memory(void *p, size_t size)
+{
+    (void)p, (void)size;
+    return NULL;
+}
+
+static void no_memory_to_sort_in(void)
+{
+    static const alloc_hook hook = {no_memory, free};
+    memtable *m = NULL;
+
+    REQUIRE_OK(memtable_new(env_posix(), 1 << 20, 0, &m));
+    memtable_loosen(m);
+    for (uint32_t i = 0; i < 1000; i++) {
+        uint32_t key = i * 7919 % 1000;
+        put(m, fkv_slice_of(&key, 4), text("value"), ENTRY_PUT);
+    }
+    alloc_set_hook(&hook);
+    memtable_link(m);
+    alloc_set_hook(NULL);
+    CHECK(memtree_check(&m->tree) == 1000);
+    memtable_unref(m);
 }
 
 static void a_view_sees_the_past(void)
@@ -301,6 +378,8 @@ static void readers_beside_a_writer_miss_nothing(void)
 }
 
 TEST_MAIN("test_memtree", TEST_CASE(keys_of_every_shape_come_out_in_order),
-          TEST_CASE(a_view_sees_the_past), TEST_CASE(a_range_hides_older_keys_only),
-          TEST_CASE(batch_rollbacks_are_exact), TEST_CASE(payload_check_refuses_nonsense),
+          TEST_CASE(linking_all_at_once_is_the_same), TEST_CASE(what_is_no_row_is_passed_over),
+          TEST_CASE(no_memory_to_sort_in), TEST_CASE(a_view_sees_the_past),
+          TEST_CASE(a_range_hides_older_keys_only), TEST_CASE(batch_rollbacks_are_exact),
+          TEST_CASE(payload_check_refuses_nonsense),
           TEST_CASE(readers_beside_a_writer_miss_nothing))
