@@ -190,8 +190,14 @@ FKV_MUST_CHECK fkv_status fkv_txn_prepare_hosted(fkv_txn *txn, fkv_durability du
                                                  uint64_t *id);
 
 /* Make the prepared writes visible to all, and the transaction idle. Cannot fail. REQUIRES:
-** prepared with no write since. */
+** prepared with no write since; for a hosted transaction that the host's commit is as durable as
+** the prepare was asked to be: from here on the host is not asked any more. */
 void fkv_txn_commit(fkv_txn *txn);
+
+/* Sync what SQLite leaves unsynced when it ends the rollback journal of the database file `host`:
+** the journal, if there still is one, and the folder it was in. env NULL: the operating system.
+** FKV_IOERR_SYNC, FKV_IOERR, FKV_NOMEM. */
+FKV_MUST_CHECK fkv_status fkv_sync_host_journal(fkv_env *env, const char *host);
 
 /* Forget the writes, prepared or not. Cannot fail. No-op when idle. */
 void fkv_txn_rollback(fkv_txn *txn);

@@ -10,7 +10,10 @@
 **              row, one blob of 8 bytes, little-endian.
 **   commit     SQLite commits the database. That decides: either both the native rows and the id
 **              are there, or neither is.
-**   xCommit    the store publishes.
+**   xCommit    what SQLite does not sync at a commit is synced: with synchronous=NORMAL the WAL
+**              or a truncated journal, with journal_mode=DELETE the folder. Then the store
+**              publishes, and marks in its log that the database need not be asked: a mark that
+**              outlives the commit it speaks of would leave one half of the transaction.
 **
 ** A recovery that finds the transaction prepared and not ended asks for the id in the database.
 ** It must not ask an old snapshot of it, so it looks through a connection of its own, unless this
@@ -357,7 +360,22 @@ void host_ended(conn *c, int committed)
     c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
 }
 
-/* Look at the id through another connection. 1: *id is what is committed now. */
+/* In the file that `db` has open. SQLite syncs a WAL at a commit with synchronous=FULL, a truncated
+** journal as well, the folder never (but with EXTRA). */
+static int make_durable(sqlite3 *db, const char *schema, fkv_durability level)
+{
+    sqlite3_file *journal = NULL;
+
+    if (level == FKV_NONE) return 1;
+    if (sqlite3_file_control(db, schema, SQLITE_FCNTL_JOURNAL_POINTER, &journal)) return 0;
+    if (!journal || !journal->pMethods) {
+        return fkv_sync_host_journal(NULL, sqlite3_db_filename(db, schema)) == FKV_OK;
+    }
+    return level == FKV_SYNC || journal->pMethods->xSync(journal, SQLITE_SYNC_NORMAL) == SQLITE_OK;
+}
+
+/* Look at the id through another connection. 1: *id is what is committed now, and durable, for what
+** is made of it may be. */
 static int look_again(conn *c, uint64_t *id)
 {
     sqlite3 *db = NULL;
@@ -379,11 +397,17 @@ static int look_again(conn *c, uint64_t *id)
         if (rc == SQLITE_OK) rc = sqlite3_step(s);
         *id = rc == SQLITE_ROW ? id_of_row(s) : 0;
         known = rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR; /* or no such table */
+        if (known && *id) known = make_durable(db, "main", FKV_BACKGROUND);
     }
     (void)sqlite3_finalize(s);
     (void)sqlite3_close(db);
     sqlite3_free(sql);
     return known;
+}
+
+int host_make_durable(conn *c)
+{
+    return make_durable(c->owner->db, c->schema, c->host.level);
 }
 
 int host_has(conn *c, uint64_t id)
@@ -405,7 +429,8 @@ int host_committed(void *arg, uint64_t id)
 
     /* An id only grows: what this snapshot has is committed, however old it is. But a later one
     ** says nothing of one that was rolled back before it. */
-    if (seen >= id) return seen == id;
+    if (seen > id) return 0;
+    if (seen == id) return make_durable(c->owner->db, c->schema, FKV_BACKGROUND) ? 1 : -1;
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, &seen)) return -1;
     return seen == id;

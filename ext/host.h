@@ -29,6 +29,7 @@ typedef struct host_state {
     int page1_looked;       /* in this transaction */
     unsigned begin_version; /* data version when it began */
     uint64_t written;       /* id that this transaction wrote; 0 = none */
+    fkv_durability level;   /* what it was prepared with */
     int spills;             /* SQLITE_DBSTATUS_CACHE_SPILL when the last transaction ended */
 } host_state;
 
@@ -66,6 +67,10 @@ void host_ended(conn *c, int committed);
 ** back when the commit has been made and only its last step, finishing the journal, failed. 1 yes,
 ** 0 no, -1 cannot be told. */
 int host_has(conn *c, uint64_t id);
+
+/* The host has committed: sync what SQLite has left for later, before the store ceases to ask the
+** host (see host.c). 0: it cannot be. */
+int host_make_durable(conn *c);
 
 /* fkv_options.host_committed; arg is the conn. */
 int host_committed(void *arg, uint64_t id);

@@ -146,6 +146,7 @@ static int sync_hosted(conn *c, fkv_durability level, char **error)
         return errmap_code(st);
     }
     c->prepared = PREPARED_HOSTED;
+    c->host.level = level == FKV_NONE ? FKV_NONE : host_durability(c);
     return id ? host_write_id(c, id, error) : SQLITE_OK;
 }
 
@@ -200,7 +201,11 @@ static void end(conn *c, int committed)
 void conn_commit(conn *c)
 {
     if (!c->in_txn) return;
-    if (fkv_txn_active(c->txn)) fkv_txn_commit(c->txn);
+    if (c->prepared == PREPARED_HOSTED && c->host.written && !host_make_durable(c)) {
+        fkv_txn_leave_in_doubt(c->txn); /* the next one to write asks the host */
+    } else if (fkv_txn_active(c->txn)) {
+        fkv_txn_commit(c->txn);
+    }
     end(c, 1);
     conn_settle(c);
 }

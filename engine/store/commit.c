@@ -335,6 +335,42 @@ void fkv_txn_commit(fkv_txn *t)
     if (s->options.inline_background) store_maintain(s);
 }
 
+static fkv_status sync_if_there(fkv_env *env, env_dir *dir, const char *name)
+{
+    env_file *file = NULL;
+    fkv_status rc = env->file_open(env, dir, name, ENV_WRITE, &file);
+
+    if (rc == FKV_NOTFOUND) return FKV_OK;
+    if (!rc) rc = env->file_sync(env, file);
+    env->file_close(env, file);
+    return rc;
+}
+
+fkv_status fkv_sync_host_journal(fkv_env *env, const char *host)
+{
+    static const char suffix[] = "-journal";
+    size_t size = strlen(host), name = size;
+    char *path = alloc_bytes(size + sizeof suffix), *folder = alloc_bytes(size + 3);
+    env_dir *dir = NULL;
+    fkv_status rc = path && folder ? FKV_OK : FKV_RAISE(FKV_NOMEM);
+
+    if (!env) env = env_posix();
+    if (!rc) {
+        memcpy(path, host, size);
+        memcpy(path + size, suffix, sizeof suffix);
+        while (name > 0 && path[name - 1] != '/') name--;
+        memcpy(folder, host, name);
+        memcpy(folder + name, ".", 2); /* "folder/.", "/." or "." */
+        rc = env->dir_open(env, folder, 0, &dir);
+    }
+    if (!rc) rc = sync_if_there(env, dir, path + name);
+    if (!rc) rc = env->dir_sync(env, dir);
+    env->dir_close(env, dir);
+    alloc_free(path);
+    alloc_free(folder);
+    return rc;
+}
+
 int fkv_host_unsettled(fkv_store *s)
 {
     return atomic_load(&store_page(s)->unsettled_lsn) != UINT64_MAX;
