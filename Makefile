@@ -154,7 +154,7 @@ uninstall: ## remove what install has put there
 format: build/deps-test ## lay out all C files by .clang-format
 	@python3 tests/tools/lint.py --format
 
-cover: build/deps-test ## line coverage of engine/ and ext/ by the unit and SQL tests
+cover: build/deps-test ## which lines and branches of engine/ and ext/ the tests run, ten minutes
 	@tests/tools/cover.sh
 
 deps: ## look again for what is needed, and install what is missing (Debian packages)

@@ -223,7 +223,13 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
         if (st) return st;
     }
     st = fkv_host_wait(c->txn, id, WRITER_WAIT_MS);
-    if (st == FKV_OK) st = fkv_snapshot_as_of(c->store, id, out);
+    if (st == FKV_OK) {
+        st = fkv_snapshot_as_of(c->store, id, out);
+        if (st == FKV_BUSY) { /* long ago, or another database's? */
+            fkv_status pair = host_check_pair(c);
+            if (pair) st = pair;
+        }
+    }
     return st == FKV_NOTFOUND ? FKV_CORRUPT : st;
 }
 

@@ -405,6 +405,18 @@ static int look_again(conn *c, uint64_t *id)
     return known;
 }
 
+fkv_status host_check_pair(conn *c)
+{
+    uint64_t known = fkv_host_id(c->store), seen; /* in this order: the host commits first */
+
+    if (!look_again(c, &seen) || seen == 0 || seen >= known) return FKV_OK;
+    return FKV_RAISEF(
+        FKV_CORRUPT,
+        "the database \"%s\" is older than its store: one of the two was copied or put "
+        "back without the other",
+        sqlite3_db_filename(c->owner->db, c->schema));
+}
+
 int host_make_durable(conn *c)
 {
     return make_durable(c->owner->db, c->schema, c->host.level);

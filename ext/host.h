@@ -68,6 +68,12 @@ void host_ended(conn *c, int committed);
 ** 0 no, -1 cannot be told. */
 int host_has(conn *c, uint64_t id);
 
+/* Does the store hold what the host has forgotten? Then one of them was put back without the other:
+** FKV_CORRUPT. (Where the host has no id it cannot be told: no transaction over both was committed
+** yet when it was copied, or somebody has removed it.) Looks into the host's file: for when
+** something is wrong already. */
+FKV_MUST_CHECK fkv_status host_check_pair(conn *c);
+
 /* The host has committed: sync what SQLite has left for later, before the store ceases to ask the
 ** host (see host.c). 0: it cannot be. */
 int host_make_durable(conn *c);

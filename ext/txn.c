@@ -66,6 +66,15 @@ static fkv_status begin_writing(conn *c)
     return st;
 }
 
+/* With the write locks of both nobody is between the two commits. */
+static fkv_status check_pair(conn *c)
+{
+    uint64_t id;
+    fkv_status st = host_id(c, &id);
+
+    return st || id >= fkv_host_id(c->store) ? st : host_check_pair(c);
+}
+
 fkv_status conn_begin(conn *c)
 {
     fkv_status st;
@@ -80,8 +89,15 @@ fkv_status conn_begin(conn *c)
         fkv_txn_rollback(c->txn);
         return FKV_BUSY;
     }
+    if (c->hosted) {
+        st = check_pair(c);
+        if (st) {
+            fkv_txn_rollback(c->txn);
+            return st;
+        }
+        host_began(c);
+    }
     c->in_txn = 1;
-    if (c->hosted) host_began(c);
     /* Asked here: inside a COMMIT, xSync finds SQLite in autocommit mode already. */
     c->one_statement = sqlite3_get_autocommit(c->owner->db) != 0;
     c->prepared = 0;

@@ -459,7 +459,8 @@ static void every_end(const char *from, const char *folder, const char *sql, con
     int seen_older = 0, seen_newer = 0;
 
     if (txn_scale() > 1) stride = 1;
-    for (long n = 1 + (long)check_below((uint64_t)stride); n <= all; n += stride) {
+    for (long n = 1 + (long)check_below((uint64_t)stride); n <= all; /* and before the last one */
+         n = n < all && n + stride > all ? all : n + stride) {
         sweep s = {.folder = folder, .sql = sql, .look_at = look_at};
         int is;
         (void)end_at(folder, from, sql, n);

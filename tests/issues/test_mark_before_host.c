@@ -2,11 +2,11 @@
 ** The mark of a transaction that also changed native tables is not written before the database has
 ** it for good.
 **
-** With synchronous=NORMAL in WAL mode SQLite syncs nothing at a commit, and with journal_mode=DELETE
-** the removal of the journal is never synced: after a power loss the last commits of the database
-** may be gone. The store's part was synced with its PREPARE, and the COMMIT mark behind it, which
-** says that the database need not be asked, was written at once. It could outlive what it stood for:
-** fastkv rows without the native rows of the same transaction.
+** With synchronous=NORMAL in WAL mode SQLite syncs nothing at a commit, and with
+** journal_mode=DELETE the removal of the journal is never synced: after a power loss the last
+** commits of the database may be gone. The store's part was synced with its PREPARE, and the COMMIT
+** mark behind it, which says that the database need not be asked, was written at once. It could
+** outlive what it stood for: fastkv rows without the native rows of the same transaction.
 */
 #include "../txn/txn_util.h"
 

@@ -262,9 +262,9 @@ static void opens_beside_a_writer(void)
     CHECK(median(cpu, OPENINGS) < MOST_CPU_US);
 }
 
-/* The goal is half a microsecond, and is told like the one above. A neighbour on the same core takes
-** as much by what it does to the caches, so what fails is twice the time: a system call too many is
-** not far from it, waiting for somebody is far beyond. */
+/* The goal is half a microsecond, and is told like the one above. A neighbour on the same core
+** takes as much by what it does to the caches, so what fails is twice the time: a system call too
+** many is not far from it, waiting for somebody is far beyond. */
 static void statements_beside_another_process(void)
 {
     uint64_t alone, beside;

@@ -666,7 +666,7 @@ static void in_wal_mode(void)
 static void with_a_rollback_journal(void)
 {
     processes("DELETE");
-    (void)printf("POINTS several-process kills %ld\n", all_kills);
+    (void)printf("POINTS kill-processes kills %ld\n", all_kills);
 }
 
 int main(int argc, char **argv)

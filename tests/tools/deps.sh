@@ -8,7 +8,7 @@
 #   bindings  for tests/bindings/, all if they can be had: apsw, Tcl, Perl, Ruby, PHP, Go, and a Node
 #          from npm, in the folder bindings/ beside STAMP
 #   verify for make verify, if it can be had: better-sqlite3, which takes minutes to compile, and
-#          in its sources the newest SQLite
+#          in its sources the newest SQLite; mkfs for the file systems whose power is cut
 #   bench  for make bench, those that can be had: LevelDB, RocksDB, LMDB, WiredTiger. STAMP tells the
 #          Makefile which are here.
 #
@@ -45,6 +45,8 @@ has() {
     clang-format-14) command -v clang-format-14 >/dev/null ||
         clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
     tcl) command -v tclsh >/dev/null ;;
+    e2fsprogs) PATH=$PATH:/usr/sbin:/sbin command -v mkfs.ext4 >/dev/null ;;
+    xfsprogs) PATH=$PATH:/usr/sbin:/sbin command -v mkfs.xfs >/dev/null ;;
     php-cli) command -v php >/dev/null ;;
     golang-go) command -v go >/dev/null ;;
     python3-apsw) /usr/bin/python3 -c 'import apsw' 2>/dev/null ;;
@@ -113,7 +115,7 @@ bindings)
     wish="python3-apsw tcl libsqlite3-tcl libdbd-sqlite3-perl ruby-sqlite3 php-cli php-sqlite3"
     wish="$wish golang-go golang-github-mattn-go-sqlite3-dev npm"
     ;;
-verify) need="" wish="npm g++" ;;
+verify) need="" wish="npm g++ e2fsprogs xfsprogs" ;;
 bench) need="" wish="libleveldb-dev librocksdb-dev liblmdb-dev libwiredtiger-dev" ;;
 *) echo "deps.sh: no step called $step" >&2; exit 2 ;;
 esac
