@@ -96,8 +96,8 @@ static int name_target(job *j, char *parent, char *name)
     if (parent && name) {
         j->store = sqlite3_mprintf("%s-fastkv", name);
         j->target = sqlite3_mprintf("%s/%s", parent, name);
-        j->temporary = sqlite3_mprintf("%s/%s-backup", parent, name);
-        j->temporary_name = sqlite3_mprintf("%s-backup", name);
+        j->temporary = sqlite3_mprintf("%s/%s-fastkv-part", parent, name);
+        j->temporary_name = sqlite3_mprintf("%s-fastkv-part", name);
     }
     return j->store && j->target && j->temporary && j->temporary_name ? SQLITE_OK : SQLITE_NOMEM;
 }
@@ -132,7 +132,16 @@ static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **
                                    "and close it once",
                                    j->target));
     }
-    if (!dbcopy_exists(j->owner->db, j->schema, j->target, "")) return SQLITE_OK;
+    if (!dbcopy_exists(j->owner->db, j->schema, j->target, "")) {
+        /* (What a backup leaves that was cut short has no manifest yet.) */
+        if (!dbcopy_exists(j->owner->db, j->schema, j->target, "-fastkv/manifest")) {
+            return SQLITE_OK;
+        }
+        return say(error, SQLITE_ERROR,
+                   sqlite3_mprintf("fastkv: \"%s\" in \"%s\" is the store of a database that is "
+                                   "not there: choose another directory, or remove it",
+                                   j->store, j->parent));
+    }
     rc = dbcopy_open(j->owner->db, j->schema, j->target, SQLITE_OPEN_READWRITE, &db, error);
     if (rc == SQLITE_OK) {
         there = host_stamp(db, "main");
@@ -265,7 +274,7 @@ static int let_go(job *j, char **error)
 
     for (conn *c = j->owner->conns; !busy && c; c = c->next) {
         if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        busy = c->in_txn || c->pinned || c->positioned || c->undecided;
+        busy = c->in_txn || c->pinned || c->positioned || c->feeds || c->undecided;
     }
     if (busy) {
         return say(error, SQLITE_ERROR,
@@ -283,6 +292,32 @@ static int let_go(job *j, char **error)
     return SQLITE_OK;
 }
 
+static int set_synchronous(sqlite3 *db, int level)
+{
+    char *sql = sqlite3_mprintf("PRAGMA main.synchronous = %d", level);
+    int rc = sql ? sqlite3_exec(db, sql, NULL, NULL, NULL) : SQLITE_NOMEM;
+
+    sqlite3_free(sql);
+    return rc;
+}
+
+/* The transaction that decides is durable before the store's files change, whatever the application
+** wants of its own. */
+static int copy_durably(sqlite3 *to, sqlite3 *from, char **error)
+{
+    enum { EXTRA = 3 }; /* FULL does not sync that a journal is gone */
+    sqlite3_stmt *s = NULL;
+    int level = EXTRA, rc = sqlite3_prepare_v2(to, "PRAGMA main.synchronous", -1, &s, NULL);
+
+    if (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) level = sqlite3_column_int(s, 0);
+    (void)sqlite3_finalize(s);
+    if (rc == SQLITE_OK && level < EXTRA) rc = set_synchronous(to, EXTRA);
+    if (rc) return say(error, rc, sqlite3_mprintf("fastkv: %s", sqlite3_errmsg(to)));
+    rc = dbcopy_into(to, from, error);
+    if (level < EXTRA) (void)set_synchronous(to, level);
+    return rc;
+}
+
 /* The copy, with its stamp, into the connected database. */
 static int replace_database(job *j, uint64_t stamp, char **error)
 {
@@ -291,7 +326,7 @@ static int replace_database(job *j, uint64_t stamp, char **error)
 
     if (rc) return rc;
     rc = dbcopy_open(j->owner->db, j->schema, j->temporary, SQLITE_OPEN_READWRITE, &copy, error);
-    if (rc == SQLITE_OK) rc = dbcopy_into(j->owner->db, copy, error);
+    if (rc == SQLITE_OK) rc = copy_durably(j->owner->db, copy, error);
     (void)sqlite3_close(copy);
     dbcopy_remove(j->owner->db, j->schema, j->temporary);
     return rc;

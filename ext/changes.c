@@ -26,6 +26,7 @@ SQLITE_EXTENSION_INIT3
 enum { AT_ONCE = 256, BYTES_AT_ONCE = 1 << 20 };
 
 typedef struct feed {
+    conn *conn; /* whose store `changes` reads: kept open */
     fkv_changes *changes;
     int64_t left;
     uint8_t prefix[SPACE_BYTES];
@@ -42,6 +43,8 @@ static void feed_end(void *state)
     feed *f = state;
 
     fkv_changes_free(f->changes);
+    f->conn->feeds--;
+    conn_release(f->conn);
     sqlite3_free(f->table);
     alloc_free(f->affinities);
     alloc_free(f->cells);
@@ -217,6 +220,9 @@ static feed *feed_new(const kv_table *t)
     size_t columns = (size_t)t->schema.column_count;
 
     if (!f) return NULL;
+    f->conn = t->conn;
+    f->conn->refs++;
+    f->conn->feeds++;
     f->key_count = t->schema.key_count;
     f->row_count = t->schema.row_count;
     f->table = sqlite3_mprintf("%s", t->schema.table);

@@ -66,6 +66,7 @@ struct conn {
     /* reading */
     view *current;       /* what cursors get; NULL = none yet */
     unsigned positioned; /* cursors between xFilter and xClose */
+    unsigned feeds;      /* readers of the change feed; each has a reference, too */
     uint8_t refresh;     /* take a new view although cursors hold the current one */
     uint8_t pinned;      /* `current` is the view of the whole transaction */
     uint64_t epoch;      /* changes whenever what a reader sees may have changed */
@@ -90,7 +91,7 @@ void conn_free_all(registry *owner);
 /* Make sure that the store is open. SQLITE_OK, or an error with *error set (sqlite3_malloc'ed). */
 int conn_open(conn *c, const kv_options *o, int create, char **error);
 
-/* Close the store, to open one anew. REQUIRES: no transaction, no cursor. */
+/* Close the store, to open one anew. REQUIRES: no transaction, no cursor, no feed. */
 void conn_forget(conn *c);
 
 /* -- transactions: called once per table, so each is idempotent ------------------------------- */

@@ -76,7 +76,7 @@ static int check_owner(kv_table *t, char **error)
     st = has_rows(c, &rows);
     if (st) return fail(st, error);
     if (!rows || c->in_txn) return SQLITE_OK;
-    if (!c->path && c->positioned == 0) {
+    if (!c->path && c->positioned + c->feeds == 0) {
         conn_forget(c);
         return conn_open(c, &t->schema.options, 1, error);
     }

@@ -120,6 +120,7 @@ int host_make_table(sqlite3 *db, const char *schema, char **error)
 }
 
 #define READ_ID "SELECT id FROM \"%w\"." HOST_TABLE " WHERE rowid = 1"
+#define READ_STAMP "SELECT id FROM \"%w\"." HOST_TABLE " WHERE rowid = 2"
 
 /* The id in a row of READ_ID. */
 static uint64_t id_of_row(sqlite3_stmt *s)
@@ -146,6 +147,7 @@ static fkv_status id_unread(conn *c, int rc)
         return FKV_RAISEF(FKV_CORRUPT, "cannot read table \"" HOST_TABLE "\": %s", text);
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
+    case SQLITE_INTERRUPT:
         return FKV_RAISEF(FKV_BUSY, "cannot read table \"" HOST_TABLE "\": %s", text);
     default:
         return FKV_RAISEF(FKV_IOERR, "cannot read table \"" HOST_TABLE "\": %s", text);
@@ -374,14 +376,14 @@ static int make_durable(sqlite3 *db, const char *schema, fkv_durability level)
     return level == FKV_SYNC || journal->pMethods->xSync(journal, SQLITE_SYNC_NORMAL) == SQLITE_OK;
 }
 
-/* Look at the id through another connection. 1: *id is what is committed now, and durable, for what
-** is made of it may be. */
-static int look_again(conn *c, uint64_t *id)
+/* Look at the id, or the stamp, through another connection. 1: *id is what is committed now, and
+** durable, for what is made of it may be. */
+static int look_again(conn *c, const char *format, uint64_t *id)
 {
     sqlite3 *db = NULL;
     sqlite3_vfs *vfs = NULL;
     sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf(READ_ID, "main");
+    char *sql = sqlite3_mprintf(format, "main");
     int known = 0;
     int rc = sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
     int flags = sqlite3_db_readonly(c->owner->db, c->schema) == 1 ? SQLITE_OPEN_READONLY
@@ -409,7 +411,7 @@ fkv_status host_check_pair(conn *c)
 {
     uint64_t known = fkv_host_id(c->store), seen; /* in this order: the host commits first */
 
-    if (!look_again(c, &seen) || seen == 0 || seen >= known) return FKV_OK;
+    if (!look_again(c, READ_ID, &seen) || seen == 0 || seen >= known) return FKV_OK;
     return FKV_RAISEF(
         FKV_CORRUPT,
         "the database \"%s\" is older than its store: one of the two was copied or put "
@@ -428,7 +430,7 @@ int host_has(conn *c, uint64_t id)
 
     /* sqlite3_close() rolls virtual tables back while the transaction is still open. */
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
-    if (!look_again(c, &seen)) return -1;
+    if (!look_again(c, READ_ID, &seen)) return -1;
     return seen == id;
 }
 
@@ -444,7 +446,7 @@ int host_committed(void *arg, uint64_t id)
     if (seen > id) return 0;
     if (seen == id) return make_durable(c->owner->db, c->schema, FKV_BACKGROUND) ? 1 : -1;
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
-    if (!look_again(c, &seen)) return -1;
+    if (!look_again(c, READ_ID, &seen)) return -1;
     return seen == id;
 }
 
@@ -453,7 +455,7 @@ int host_committed(void *arg, uint64_t id)
 int64_t host_stamp(sqlite3 *db, const char *schema)
 {
     sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf("SELECT id FROM \"%w\"." HOST_TABLE " WHERE rowid = 2", schema);
+    char *sql = sqlite3_mprintf(READ_STAMP, schema);
     int rc = sql ? sqlite3_prepare_v2(db, sql, -1, &s, NULL) : SQLITE_NOMEM;
     int64_t stamp = 0;
 
@@ -511,8 +513,15 @@ void host_forget(conn *c)
 
 int host_stamped(void *arg, uint64_t stamp)
 {
-    const conn *c = arg;
+    conn *c = arg;
     int64_t there = host_stamp(c->owner->db, c->schema);
+    uint64_t seen;
 
-    return there < 0 ? -1 : (uint64_t)there == stamp;
+    if (there < 0) return -1;
+    /* What this snapshot has is there, however old it is; what it has not, may have come since. */
+    if ((uint64_t)there == stamp)
+        return make_durable(c->owner->db, c->schema, FKV_BACKGROUND) ? 1 : -1;
+    if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
+    if (!look_again(c, READ_STAMP, &seen)) return -1;
+    return seen == stamp;
 }

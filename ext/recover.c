@@ -83,7 +83,7 @@ static int let_go(job *j, char **error)
 
     for (conn *c = j->owner->conns; c; c = c->next) {
         if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        busy |= c->in_txn || c->pinned || c->positioned || c->undecided;
+        busy |= c->in_txn || c->pinned || c->positioned || c->feeds || c->undecided;
     }
     if (busy) {
         return say(error, SQLITE_ERROR,

@@ -227,7 +227,7 @@ int kv_table_ready(kv_table *t)
         if (error) {
             rc = SQLITE_ERROR;
             t->wrong = 1;
-            if (t->conn->path && !t->conn->in_txn && t->conn->positioned == 0) {
+            if (t->conn->path && !t->conn->in_txn && t->conn->positioned + t->conn->feeds == 0) {
                 conn_forget(t->conn); /* the right one may be put back meanwhile */
             }
         }

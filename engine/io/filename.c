@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* No store gives out such numbers; those after it are still far from what a manifest may name. */
+#define FILENAME_NUMBER_MAX ((uint64_t)1 << 61)
+
 void filename_table(uint64_t number, char out[FILENAME_BYTES_MAX])
 {
     (void)snprintf(out, FILENAME_BYTES_MAX, "%06llu.sst", (unsigned long long)number);
@@ -45,7 +48,7 @@ file_kind filename_parse(const char *name, uint64_t *number)
     if (strcmp(name, FILENAME_MANIFEST_TMP) == 0) return FILE_MANIFEST_TMP;
     if (strcmp(name, FILENAME_LOCK) == 0) return FILE_LOCK;
     rest = parse_number(name, &v);
-    if (!rest) return FILE_OTHER;
+    if (!rest || v > FILENAME_NUMBER_MAX) return FILE_OTHER;
     if (strcmp(rest, ".sst") == 0) {
         kind = FILE_TABLE;
         filename_table(v, spelled);

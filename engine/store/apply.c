@@ -53,15 +53,20 @@ void store_begin_loading(fkv_store *s)
     s->loading = 1;
 }
 
-void store_end_loading(fkv_store *s)
+static void link_all(const superversion *v)
 {
-    superversion *v = s->current;
-
-    if (!s->loading) return;
-    s->loading = 0;
     if (!v) return;
     memtable_link(v->active);
     for (size_t i = 0; i < v->sealed_count; i++) memtable_link(v->sealed[i]);
+}
+
+/* (Tables may have been taken over in the middle of it: the view before that is kept.) */
+void store_end_loading(fkv_store *s)
+{
+    if (!s->loading) return;
+    s->loading = 0;
+    link_all(s->current);
+    link_all(s->previous);
 }
 
 fkv_status store_reserve_loose(fkv_store *s, size_t count)

@@ -261,6 +261,9 @@ static fkv_status read_directory(fkv_backup *b, uint64_t older_stamp)
 
     b->home = (table_home){.env = env, .dir = b->dir};
     b->next_number = b->man.next_number;
+    /* Also where the older one's manifest is gone: a stamp is never used again. */
+    if (b->next_number <= older_stamp && older_stamp >> 61 == 0) /* (a forger's) */
+        b->next_number = older_stamp + 1;
     rc = settle_next(b, older_stamp);
     if (!rc) rc = manifest_load(env, b->dir, &b->home, &older, &b->older_tables);
     if (!rc && older.next_number > b->next_number) b->next_number = older.next_number;

@@ -175,6 +175,9 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     kept = s->man.keep;
     s->env->mutex_unlock(s->env, s->mu);
     if (!known) return FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
+    rc = store_sync_kept(s, &kept, &m.keep);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    if (rc) return rc;
     atomic_store(&page->replacing, 1);
     rc = manifest_save(s->env, s->dir, &m, tables, maybe_new);
     s->env->mutex_lock(s->env, s->mu);

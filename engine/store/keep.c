@@ -5,7 +5,8 @@
 ** manifest lists it instead (manifest.keep), and it goes when a later one no longer does: when
 ** those behind it are large enough, or it has been retired for long enough. The list is in the
 ** manifest because any process may be the one that retires, and because a sweep must know what to
-** leave alone.
+** leave alone. It is synced before that: its rows are in tables, but the log may have been ahead of
+** the disk.
 **
 ** A spilled transaction's rows are in tables that compaction rewrites. They get a second name,
 ** NNNNNN.run, which goes with the log that speaks of them: a run's number is larger than that of
@@ -144,6 +145,24 @@ void store_keep_logs(fkv_store *s, manifest *m)
         k->logs[k->count++] = (kept_log){e->number, e->start_lsn, sequence_of(s, e), m->clock_ms};
     }
     while (has_too_much(k, live_lsn, m->clock_ms)) drop_oldest(k, live_seq);
+}
+
+fkv_status store_sync_kept(fkv_store *s, const log_keeping *before, const log_keeping *now)
+{
+    uint64_t last = before->count ? before->logs[before->count - 1].number : 0;
+    fkv_status rc = FKV_OK;
+
+    for (uint32_t i = 0; !rc && i < now->count; i++) {
+        char name[FILENAME_BYTES_MAX];
+        env_file *file = NULL;
+        if (now->logs[i].number <= last) continue;
+        filename_wal(now->logs[i].number, name);
+        rc = s->env->file_open(s->env, s->dir, name, ENV_WRITE, &file);
+        if (!rc) rc = s->env->file_sync(s->env, file);
+        s->env->file_close(s->env, file);
+        if (rc == FKV_NOTFOUND) rc = FKV_OK; /* (whoever reads it will see) */
+    }
+    return rc;
 }
 
 int store_keeps_log(fkv_store *s, uint64_t number)

@@ -158,14 +158,13 @@ static fkv_status end_file(salvage *v, const char *what)
 
 /* -- tables --------------------------------------------------------------------------------- */
 
-/* `expected`: what is known of it, or NULL. */
-static fkv_status read_table(salvage *v, uint64_t number, const table_summary *expected)
+/* The one that v->file names. `expected`: what is known of it, or NULL. */
+static fkv_status read_table(salvage *v, const table_summary *expected)
 {
     const table_salvager how = {write_range, write_entry, lose, v};
     env_file *file = NULL;
     fkv_status rc;
 
-    filename_table(number, v->file);
     rc = v->env->file_open(v->env, v->dir, v->file, ENV_READ | ENV_UNCACHED, &file);
     if (rc == FKV_NOTFOUND)
         (void)FKV_RAISEF(FKV_CORRUPT, "%s: this table of the store is missing", v->file);
@@ -184,7 +183,8 @@ static fkv_status read_tables(salvage *v)
 
     for (size_t i = 0; !rc && i < v->table_count; i++) {
         const source *s = &v->tables[i];
-        rc = read_table(v, s->number, s->known ? &s->known->summary : NULL);
+        filename_table(s->number, v->file);
+        rc = read_table(v, s->known ? &s->known->summary : NULL);
     }
     return rc;
 }
@@ -218,21 +218,28 @@ static fkv_status apply_rows(salvage *v, const wal_record *w)
     return rc;
 }
 
-/* Is a file of this number there? */
-static int has_table(salvage *v, uint64_t number)
+static int is_there(salvage *v)
 {
-    char name[FILENAME_BYTES_MAX];
     env_file *file = NULL;
-    fkv_status rc;
+    fkv_status rc = v->env->file_open(v->env, v->dir, v->file, ENV_READ, &file);
 
-    filename_table(number, name);
-    rc = v->env->file_open(v->env, v->dir, name, ENV_READ, &file);
     v->env->file_close(v->env, file);
     return rc != FKV_NOTFOUND;
 }
 
+/* Name the file of this run: the table, or the name it has for the change feed (keep.c). 0: neither
+** is there. */
+static int name_run(salvage *v, uint64_t number)
+{
+    filename_run(number, v->file);
+    if (is_there(v)) return 1;
+    filename_table(number, v->file);
+    return is_there(v);
+}
+
 /* A transaction that has spilled: its tables. Without a manifest those that are not there may have
-** become part of others. */
+** become part of others. (If changes are kept they are all there, and have to be read: rows that
+** the kept log has from before would cover them.) */
 static fkv_status apply_runs(salvage *v, const wal_record *w)
 {
     char log[FILENAME_BYTES_MAX];
@@ -252,8 +259,7 @@ static fkv_status apply_runs(salvage *v, const wal_record *w)
             break;
         }
         v->rows = v->lost = 0;
-        if (!rc && (v->has_manifest || has_table(v, f->number)))
-            rc = read_table(v, f->number, &f->summary);
+        if (!rc && (name_run(v, f->number) || v->has_manifest)) rc = read_table(v, &f->summary);
         file_meta_unref(f);
     }
     memcpy(v->file, log, sizeof log);

@@ -381,6 +381,9 @@ FKV_MUST_CHECK fkv_status store_write_decisions(fkv_store *s);
 void store_keep_logs(fkv_store *s, manifest *m);
 /* Before that: learn the first sequence of each segment. mu not held. */
 fkv_status store_learn_sequences(fkv_store *s);
+/* Make durable what `now` keeps and `before` did not. mu not held. */
+FKV_MUST_CHECK fkv_status store_sync_kept(fkv_store *s, const log_keeping *before,
+                                          const log_keeping *now);
 /* What `before` kept and the manifest of now does not: the files go. mu not held. */
 void store_drop_logs(fkv_store *s, const log_keeping *before);
 int store_keeps_log(fkv_store *s, uint64_t number); /* mu not held */

@@ -544,6 +544,8 @@ static void filenames(void)
                                           "00000a.sst",
                                           ".sst",
                                           "sst",
+                                          "18446744073709551615.sst",
+                                          "2305843009213693953.wal",
                                           "18446744073709551616.sst",
                                           "18446744073709551617.wal",
                                           "36893488147419103233.sst",
@@ -552,7 +554,8 @@ static void filenames(void)
                                           "1234567.WAL",
                                           "000001.wal.tmp",
                                           "000001_sst"};
-    static const uint64_t numbers[] = {0, 1, 999999, 1000000, 1234567, UINT32_MAX, UINT64_MAX};
+    static const uint64_t numbers[] = {0,       1,          999999,           1000000,
+                                       1234567, UINT32_MAX, (uint64_t)1 << 61};
     char name[FILENAME_BYTES_MAX];
     uint64_t number;
 
@@ -562,7 +565,7 @@ static void filenames(void)
         CHECK(number == 0);
     }
     for (size_t i = 0; i < 1000; i++) {
-        uint64_t n = i < 7 ? numbers[i] : check_random() >> check_below(64);
+        uint64_t n = i < 7 ? numbers[i] : check_random() >> (3 + check_below(61));
         filename_table(n, name);
         CHECK(filename_parse(name, &number) == FILE_TABLE && number == n);
         filename_wal(n, name);
@@ -573,8 +576,8 @@ static void filenames(void)
     filename_wal(12345678, name);
     CHECK(strcmp(name, "12345678.wal") == 0);
     CHECK(filename_parse("1234567.sst", &number) == FILE_TABLE && number == 1234567);
-    CHECK(filename_parse("18446744073709551615.sst", &number) == FILE_TABLE);
-    CHECK(number == UINT64_MAX);
+    CHECK(filename_parse("2305843009213693952.sst", &number) == FILE_TABLE);
+    CHECK(number == (uint64_t)1 << 61);
     CHECK(filename_parse(FILENAME_MANIFEST, &number) == FILE_MANIFEST && number == 0);
     CHECK(filename_parse(FILENAME_MANIFEST_TMP, &number) == FILE_MANIFEST_TMP);
     CHECK(filename_parse(FILENAME_LOCK, &number) == FILE_LOCK);
