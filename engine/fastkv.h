@@ -422,7 +422,8 @@ typedef struct fkv_salvage {
     const uint8_t *uuid; /* 16 bytes, the id that the store should have: another one is refused;
                          ** NULL = not known */
     uint64_t host_id;    /* of the last hosted transaction that the host has committed; 0 = none */
-    int (*host_committed)(void *host_arg, uint64_t id); /* as fkv_options.host_committed */
+    int (*host_committed)(void *host_arg, uint64_t id);  /* as fkv_options.host_committed */
+    int (*host_stamped)(void *host_arg, uint64_t stamp); /* as fkv_options.host_stamped; or NULL */
     void *host_arg;
     fkv_status (*found)(void *arg, const fkv_finding *finding);
     fkv_status (*proceed)(void *arg); /* as fkv_checker.proceed; or NULL */

@@ -76,6 +76,14 @@ static int committed(void *arg, uint64_t id)
     return host_id_of_file(j->source) == id;
 }
 
+static int stamped(void *arg, uint64_t stamp)
+{
+    const job *j = arg;
+    int64_t there = host_stamp(j->source, "main");
+
+    return there < 0 ? -1 : (uint64_t)there == stamp;
+}
+
 /* This connection's own store must be closed. */
 static int let_go(job *j, char **error)
 {
@@ -131,6 +139,7 @@ static int save_store(job *j, char **error)
     fkv_salvage how = {.parent = j->dir,
                        .host_id = host_id_of_file(j->source),
                        .host_committed = committed,
+                       .host_stamped = stamped,
                        .host_arg = j,
                        .found = found,
                        .proceed = proceed,

@@ -489,10 +489,24 @@ static fkv_status believe_lines(salvage *v)
     return rc;
 }
 
+/* That of a backup or restore that was cut short, if its database is in place (backup.c); else the
+** one that there is. */
+static fkv_status load_manifest(salvage *v, version **tables)
+{
+    fkv_status rc = FKV_NOTFOUND;
+
+    if (v->how->host_stamped)
+        rc = manifest_load_from(v->env, v->dir, FILENAME_MANIFEST_NEXT, &v->home, &v->man, tables);
+    if (rc == FKV_NOMEM) return rc;
+    if (!rc && v->how->host_stamped(v->how->host_arg, v->man.edit) > 0) return FKV_OK;
+    version_unref(*tables);
+    return manifest_load(v->env, v->dir, &v->home, &v->man, tables);
+}
+
 static fkv_status read_manifest(salvage *v)
 {
     version *tables = NULL;
-    fkv_status rc = manifest_load(v->env, v->dir, &v->home, &v->man, &tables);
+    fkv_status rc = load_manifest(v, &tables);
 
     (void)snprintf(v->file, sizeof v->file, "%s", FILENAME_MANIFEST);
     if (!rc && v->how->uuid && memcmp(v->how->uuid, v->man.uuid, sizeof v->man.uuid) != 0) {
