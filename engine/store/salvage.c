@@ -13,9 +13,7 @@
 ** Neither is sure, and a lost block may have held the newer version or the deletion of rows that
 ** are found in older tables. Both are said in a warning.
 **
-** The log is read over what is damaged in it. A transaction is there if its COMMIT is; where that
-** may have been among the bytes that are lost, the sequence of the next one tells whether it was
-** counted. At the end of the log recover.c's rules hold.
+** The log: salvage_log.c.
 **
 ** The new store has the old one's id, keyspaces and position in the log: it takes the old one's
 ** place beside its database.
@@ -25,49 +23,9 @@
 
 #include "base/alloc.h"
 #include "io/filename.h"
-#include "store/finding.h"
-#include "store/store.h"
+#include "store/salvage.h"
 
 enum { BATCH_BYTES = 1 << 20 };
-
-typedef struct source { /* a table */
-    uint64_t number, max_seq;
-    int level; /* FKV_LEVELS: not known */
-    file_meta *known;
-} source;
-
-typedef struct salvage {
-    fkv_env *env;
-    const fkv_salvage *how;
-    env_dir *dir;
-    env_file *lock;
-    table_home home;
-    finding_sink sink;
-    manifest man;
-    int has_manifest; /* and it is good */
-    source *tables;   /* oldest first */
-    size_t table_count, table_capacity;
-    uint64_t *logs; /* ascending */
-    size_t log_count, log_capacity;
-    struct segment {
-        wal_reader *reader; /* NULL: it cannot be read */
-        int sure;           /* of where it begins */
-    } * segments;           /* of the logs; records lie in the readers' memory */
-
-    fkv_store *to;
-    fkv_txn *txn;
-    uint64_t pending_bytes;
-    char file[FILENAME_BYTES_MAX]; /* that is being read */
-    uint64_t rows, lost;           /* of it */
-    uint64_t all_lost, holes;
-    uint32_t spaces;  /* numbers below have been used */
-    uint64_t end_lsn; /* the log goes no further */
-    uint64_t host_id; /* last hosted transaction that is found committed */
-
-    wal_record pending; /* its payload lies in a reader */
-    int has_pending, hole_behind;
-    uint8_t pending_boot[16];
-} salvage;
 
 /* -- writing -------------------------------------------------------------------------------- */
 
@@ -84,7 +42,7 @@ static fkv_status commit(salvage *v)
 }
 
 /* This number has been used. (Not by anybody who gives them out in order, if it is that large.) */
-static void note_space(salvage *v, uint64_t space)
+void salvage_note_space(salvage *v, uint64_t space)
 {
     if (space >= v->spaces && space < INT32_MAX) v->spaces = (uint32_t)space + 1;
 }
@@ -95,11 +53,11 @@ static fkv_status begin_write(salvage *v, fkv_slice key, size_t value_size)
 
     v->pending_bytes += key.size + value_size + 32;
     if (v->pending_bytes > BATCH_BYTES) rc = commit(v);
-    if (key.size >= 4) note_space(v, get_be32(key.data));
+    if (key.size >= 4) salvage_note_space(v, get_be32(key.data));
     return rc ? rc : fkv_txn_begin(v->txn, 0);
 }
 
-static fkv_status write_entry(void *arg, const iter_entry *e)
+fkv_status salvage_entry(void *arg, const iter_entry *e)
 {
     salvage *v = arg;
     fkv_status rc;
@@ -113,7 +71,7 @@ static fkv_status write_entry(void *arg, const iter_entry *e)
                                 : fkv_txn_put_expires(v->txn, e->key, e->value, e->expires_ms);
 }
 
-static fkv_status write_range(void *arg, fkv_slice from, fkv_slice to)
+fkv_status salvage_range(void *arg, fkv_slice from, fkv_slice to)
 {
     salvage *v = arg;
     fkv_status rc;
@@ -126,7 +84,7 @@ static fkv_status write_range(void *arg, fkv_slice from, fkv_slice to)
 
 /* -- what is told --------------------------------------------------------------------------- */
 
-static fkv_status lose(void *arg, uint64_t offset, uint64_t bytes)
+fkv_status salvage_lose(void *arg, uint64_t offset, uint64_t bytes)
 {
     salvage *v = arg;
 
@@ -137,12 +95,12 @@ static fkv_status lose(void *arg, uint64_t offset, uint64_t bytes)
     return finding_error(&v->sink, bytes ? FKV_FOUND_ERROR : FKV_FOUND_WARNING, v->file, bytes);
 }
 
-static const char *saved(const salvage *v)
+const char *salvage_saved(const salvage *v)
 {
     return v->lost ? "what could be read of it is saved" : "all of it is saved";
 }
 
-static fkv_status end_file(salvage *v, const char *what)
+fkv_status salvage_end_file(salvage *v, const char *what)
 {
     fkv_finding f = {.severity = v->lost ? FKV_FOUND_WARNING : FKV_FOUND_OK,
                      .file = v->file,
@@ -159,9 +117,9 @@ static fkv_status end_file(salvage *v, const char *what)
 /* -- tables --------------------------------------------------------------------------------- */
 
 /* The one that v->file names. `expected`: what is known of it, or NULL. */
-static fkv_status read_table(salvage *v, const table_summary *expected)
+fkv_status salvage_table(salvage *v, const table_summary *expected)
 {
-    const table_salvager how = {write_range, write_entry, lose, v};
+    const table_salvager how = {salvage_range, salvage_entry, salvage_lose, v};
     env_file *file = NULL;
     fkv_status rc;
 
@@ -169,12 +127,12 @@ static fkv_status read_table(salvage *v, const table_summary *expected)
     if (rc == FKV_NOTFOUND)
         (void)FKV_RAISEF(FKV_CORRUPT, "%s: this table of the store is missing", v->file);
     if (rc && finding_is_damage(rc)) {
-        rc = lose(v, 0, expected && expected->file_bytes ? expected->file_bytes : 1);
+        rc = salvage_lose(v, 0, expected && expected->file_bytes ? expected->file_bytes : 1);
     } else if (!rc) {
         rc = table_salvage(v->env, file, v->file, expected, &how);
     }
     v->env->file_close(v->env, file);
-    return rc ? rc : end_file(v, saved(v));
+    return rc ? rc : salvage_end_file(v, salvage_saved(v));
 }
 
 static fkv_status read_tables(salvage *v)
@@ -184,221 +142,8 @@ static fkv_status read_tables(salvage *v)
     for (size_t i = 0; !rc && i < v->table_count; i++) {
         const source *s = &v->tables[i];
         filename_table(s->number, v->file);
-        rc = read_table(v, s->known ? &s->known->summary : NULL);
+        rc = salvage_table(v, s->known ? &s->known->summary : NULL);
     }
-    return rc;
-}
-
-/* -- the log -------------------------------------------------------------------------------- */
-
-static fkv_status apply_rows(salvage *v, const wal_record *w)
-{
-    fkv_status rc = FKV_OK;
-    size_t at = 0;
-
-    if (!memtable_payload_check(w->payload, w->size, w->count)) {
-        (void)FKV_RAISEF(FKV_CORRUPT, "%s: a malformed transaction", v->file);
-        return lose(v, 0, w->size);
-    }
-    while (!rc && at < w->size) {
-        const mem_record *r = (const mem_record *)(const void *)(w->payload + at);
-        entry_kind kind = mem_record_kind(r);
-        iter_entry e = {
-            .key = mem_record_key(r), .value = mem_record_value(r), .kind = (uint8_t)kind};
-        if (kind == ENTRY_PUT_EXPIRES) e.expires_ms = mem_record_expires(r);
-        if (kind == ENTRY_RANGE_DELETE) {
-            rc = write_range(v, e.key, e.value);
-        } else if (kind == ENTRY_NEW_SPACE) {
-            note_space(v, get_be32(e.key.data));
-        } else {
-            rc = write_entry(v, &e);
-        }
-        at += mem_record_bytes(kind, r->key_kind >> 3, r->value_size);
-    }
-    return rc;
-}
-
-static int is_there(salvage *v)
-{
-    env_file *file = NULL;
-    fkv_status rc = v->env->file_open(v->env, v->dir, v->file, ENV_READ, &file);
-
-    v->env->file_close(v->env, file);
-    return rc != FKV_NOTFOUND;
-}
-
-/* Name the file of this run: the table, or the name it has for the change feed (keep.c). 0: neither
-** is there. */
-static int name_run(salvage *v, uint64_t number)
-{
-    filename_run(number, v->file);
-    if (is_there(v)) return 1;
-    filename_table(number, v->file);
-    return is_there(v);
-}
-
-/* A transaction that has spilled: its tables. Without a manifest those that are not there may have
-** become part of others. (If changes are kept they are all there, and have to be read: rows that
-** the kept log has from before would cover them.) */
-static fkv_status apply_runs(salvage *v, const wal_record *w)
-{
-    char log[FILENAME_BYTES_MAX];
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
-    uint64_t rows = v->rows, lost = v->lost;
-    uint64_t files = w->size < 16 ? 0 : get_u64(w->payload + 8);
-    fkv_status rc = FKV_OK;
-
-    memcpy(log, v->file, sizeof log);
-    if (files && get_u64(w->payload)) note_space(v, get_u64(w->payload) - 1);
-    for (uint64_t i = 0; !rc && i < files; i++) {
-        file_meta *f = NULL;
-        int level = 0;
-        rc = manifest_get_file(&p, end, &v->home, &level, &f);
-        if (rc == FKV_CORRUPT) {
-            rc = lose(v, 0, w->size);
-            break;
-        }
-        v->rows = v->lost = 0;
-        if (!rc && (name_run(v, f->number) || v->has_manifest)) rc = read_table(v, &f->summary);
-        file_meta_unref(f);
-    }
-    memcpy(v->file, log, sizeof log);
-    v->rows = rows;
-    v->lost += lost;
-    return rc;
-}
-
-static fkv_status apply(salvage *v)
-{
-    v->has_pending = 0;
-    if (v->pending.flags & WAL_FLAG_HOST) v->host_id = v->pending.lsn + 1;
-    if (v->has_manifest && v->pending.lsn < v->man.tables_lsn) return FKV_OK; /* in the tables */
-    if (v->pending.flags & WAL_FLAG_RUNS) return apply_runs(v, &v->pending);
-    return apply_rows(v, &v->pending);
-}
-
-/* The PREPARE has no mark. `next`: the PREPARE behind it, or NULL at the end of the log. */
-static fkv_status decide(salvage *v, const wal_record *next)
-{
-    const wal_record *w = &v->pending;
-    uint8_t boot[16];
-    int committed = -1;
-
-    v->has_pending = 0;
-    if (w->flags & WAL_FLAG_HOST && v->how->host_committed)
-        committed = v->how->host_committed(v->how->host_arg, w->lsn + 1);
-    if (committed < 0 && next) {
-        committed = v->hole_behind && w->count && next->first_seq >= w->first_seq + w->count;
-    } else if (committed < 0 && !v->hole_behind && !(w->flags & WAL_FLAG_HOST)) {
-        v->env->boot_id(v->env, boot);
-        committed = w->flags & WAL_FLAG_SYNC && memcmp(boot, v->pending_boot, sizeof boot) != 0;
-    }
-    if (committed < 0) {
-        fkv_status rc = finding_say(&v->sink, FKV_FOUND_WARNING, v->file, FKV_NO_OFFSET,
-                                    "it is not known whether the last transaction (%u writes) was "
-                                    "committed; it is saved",
-                                    w->count);
-        if (rc) return rc;
-        committed = 1;
-    }
-    return committed ? apply(v) : FKV_OK;
-}
-
-static fkv_status take_record(salvage *v, const wal_reader *reader, const wal_record *w)
-{
-    fkv_status rc = FKV_OK;
-
-    if (w->type == WAL_PREPARE) {
-        if (v->has_pending) rc = decide(v, w);
-        v->pending = *w;
-        v->has_pending = 1;
-        v->hole_behind = 0;
-        memcpy(v->pending_boot, wal_reader_info(reader)->boot_id, sizeof v->pending_boot);
-    } else if (v->has_pending && w->ref == v->pending.lsn) {
-        if (w->type == WAL_COMMIT) return apply(v);
-        v->has_pending = 0;
-    }
-    return rc;
-}
-
-static fkv_status lose_records(salvage *v, uint64_t lsn, uint64_t start_lsn, uint64_t bytes)
-{
-    v->hole_behind = 1;
-    (void)FKV_RAISEF(FKV_CORRUPT, "%s: damaged log records at offset %llu", v->file,
-                     (unsigned long long)(WAL_SEGMENT_HEADER + (lsn - start_lsn)));
-    return lose(v, 0, bytes);
-}
-
-/* Behind the last record of all. Whether bytes there are the torn end of what nobody was told of or
-** damage, recover.c and wal_reader.c know. */
-static fkv_status read_end(salvage *v, const wal_reader *reader, int sure)
-{
-    uint64_t at = wal_reader_position(reader), start = wal_reader_info(reader)->start_lsn;
-    uint64_t rest = wal_reader_rest(reader);
-    int closed = v->has_manifest && v->man.clean_lsn != UINT64_MAX && v->man.clean_lsn > at;
-
-    if (closed && v->man.clean_lsn - at > rest) rest = v->man.clean_lsn - at;
-    if (!rest) return FKV_OK;
-    if (closed || !sure || wal_reader_durable(reader) > at) return lose_records(v, at, start, rest);
-    v->hole_behind = 1;
-    return finding_say(&v->sink, FKV_FOUND_INFO, v->file, WAL_SEGMENT_HEADER + (at - start),
-                       "the log ends in an unfinished record");
-}
-
-/* limit: where the next one begins; UINT64_MAX: there is none, or it is not known. */
-static fkv_status read_log(salvage *v, const struct segment *g, uint64_t limit, int last)
-{
-    wal_reader *reader = g->reader;
-    uint64_t start = wal_reader_info(reader)->start_lsn, at, skipped;
-    wal_record w;
-    fkv_status rc = FKV_OK;
-
-    for (at = start; wal_reader_search(reader, limit, &w, &skipped);
-         at = wal_reader_position(reader)) {
-        if (skipped) rc = lose_records(v, at, start, skipped);
-        if (!rc) rc = take_record(v, reader, &w);
-        if (rc) return rc;
-    }
-    if (last || limit == UINT64_MAX) {
-        rc = read_end(v, reader, g->sure);
-    } else if (limit > at) {
-        rc = lose_records(v, at, start, limit - at);
-    }
-    return rc ? rc : end_file(v, saved(v));
-}
-
-static fkv_status open_logs(salvage *v)
-{
-    uint64_t id = v->has_manifest ? get_u64(v->man.uuid) : v->how->uuid ? get_u64(v->how->uuid) : 0;
-    fkv_status rc = FKV_OK;
-
-    v->segments = alloc_zero((v->log_count + 1) * sizeof *v->segments);
-    if (!v->segments) return FKV_RAISE(FKV_NOMEM);
-    for (size_t i = 0; !rc && i < v->log_count; i++) {
-        struct segment *g = &v->segments[i];
-        filename_wal(v->logs[i], v->file);
-        rc = wal_reader_open_damaged(v->env, v->dir, id, v->logs[i], &g->reader, &g->sure);
-        if (rc && finding_is_damage(rc)) rc = lose(v, 0, 1);
-        v->lost = 0;
-        if (g->reader && g->sure && wal_reader_limit(g->reader) > v->end_lsn)
-            v->end_lsn = wal_reader_limit(g->reader);
-    }
-    return rc;
-}
-
-static fkv_status read_logs(salvage *v)
-{
-    fkv_status rc = FKV_OK;
-
-    for (size_t i = 0; !rc && i < v->log_count; i++) {
-        const struct segment *g = &v->segments[i];
-        uint64_t limit = UINT64_MAX;
-        if (!g->reader || (v->has_manifest && wal_reader_info(g->reader)->empty)) continue;
-        if (i + 1 < v->log_count && g[1].sure) limit = wal_reader_info(g[1].reader)->start_lsn;
-        filename_wal(v->logs[i], v->file);
-        rc = read_log(v, g, limit, i + 1 == v->log_count);
-    }
-    if (!rc && v->has_pending) rc = decide(v, NULL);
     return rc;
 }
 
@@ -569,10 +314,10 @@ static fkv_status look(salvage *v, const char *path)
     if (v->man.log_tail && (!v->log_count || v->logs[v->log_count - 1] < v->man.log_tail)) {
         filename_wal(v->man.log_tail, v->file);
         (void)FKV_RAISEF(FKV_CORRUPT, "%s: this log of the store is missing", v->file);
-        rc = lose(v, 0, 1);
+        rc = salvage_lose(v, 0, 1);
         v->lost = 0;
     }
-    return rc ? rc : open_logs(v);
+    return rc ? rc : salvage_open_logs(v);
 }
 
 /* -- the new store -------------------------------------------------------------------------- */
@@ -702,7 +447,7 @@ fkv_status fkv_recover(const char *from, const char *to, const fkv_salvage *how)
     if (!rc) rc = open_new(&v, to);
     if (!rc) rc = take_place(&v);
     if (!rc) rc = read_tables(&v);
-    if (!rc) rc = read_logs(&v);
+    if (!rc) rc = salvage_logs(&v);
     if (!rc) rc = commit(&v);
     if (!rc) rc = use_up_spaces(&v);
     if (!rc) rc = sum_up(&v);

@@ -1,9 +1,9 @@
 /*
 ** A restore that was cut short is salvaged as its database has decided.
 **
-** The database had been replaced, and the store's new manifest was still manifest.next. Opening the
-** store takes that one; fastkv_recover went by the manifest: it copied the older rows, and told that
-** nothing was lost, to stand beside the restored database.
+** The database had been replaced, and the store's new manifest was still manifest.next. Opening
+** the store takes that one; fastkv_recover went by the manifest: it copied the older rows, and
+** told that nothing was lost, to stand beside the restored database.
 */
 #include "../txn/txn_util.h"
 
