@@ -134,9 +134,11 @@ fkv_status fkv_changes_new(fkv_store *s, uint64_t since, fkv_changes **out)
 
 fkv_status fkv_changes_oldest(fkv_store *s, uint64_t *since)
 {
-    fkv_status rc = store_follow(s);
+    fkv_status rc;
 
     *since = 0;
+    if (store_forked(s)) return store_fork_error(s);
+    rc = store_follow(s);
     if (rc) return rc;
     s->env->mutex_lock(s->env, s->mu);
     rc = check_since(&s->man.keep, s->man.keep.after, UINT64_MAX);
@@ -340,6 +342,7 @@ static fkv_status next_of_runs(fkv_changes *c, fkv_change *out)
 
 fkv_status fkv_changes_next(fkv_changes *c, fkv_change *out)
 {
+    if (store_forked(c->s)) return store_fork_error(c->s);
     for (;;) {
         fkv_status rc = c->telling ? FKV_OK : next_transaction(c);
         if (rc) return rc;

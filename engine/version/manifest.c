@@ -132,7 +132,10 @@ static void encode_keeping(buf *out, const log_keeping *k)
     }
 }
 
-static fkv_status decode_keeping(const uint8_t *p, const uint8_t *end, log_keeping *k)
+#define KEPT_MS_MAX ((uint64_t)1 << 53)
+
+static fkv_status decode_keeping(const uint8_t *p, const uint8_t *end, uint64_t log_number,
+                                 log_keeping *k)
 {
     *k = (log_keeping){0};
     if (p == end) return FKV_OK;
@@ -142,11 +145,14 @@ static fkv_status decode_keeping(const uint8_t *p, const uint8_t *end, log_keepi
     k->after = get_u64(p + 16);
     k->count = get_u32(p + 24);
     p += 28;
-    if (!log_keeping_on(k) || k->count > KEPT_LOGS_MAX || (uint64_t)(end - p) != k->count * 32ull)
+    if (!log_keeping_on(k) || k->ms > KEPT_MS_MAX || k->count > KEPT_LOGS_MAX ||
+        (uint64_t)(end - p) != k->count * 32ull)
         return bad_manifest("a bad list of logs that are kept");
     for (uint32_t i = 0; i < k->count; i++, p += 32) {
         kept_log *l = &k->logs[i];
         *l = (kept_log){get_u64(p), get_u64(p + 8), get_u64(p + 16), (int64_t)get_u64(p + 24)};
+        if (l->number >= log_number)
+            return bad_manifest("a log that is needed among those that are kept");
         if (i > 0 && (l[-1].number >= l->number || l[-1].start_lsn > l->start_lsn))
             return bad_manifest("logs that are kept, out of order");
     }
@@ -289,7 +295,7 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     rc = decode_files(&p, end, home, edit);
     if (rc) return rc;
     rc = decode_codecs(&p, end, &m->codecs);
-    return rc ? rc : decode_keeping(p, end, &m->keep);
+    return rc ? rc : decode_keeping(p, end, m->log_number, &m->keep);
 }
 
 static fkv_status check_header(const uint8_t *p, size_t size)
