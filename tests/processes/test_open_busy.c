@@ -230,8 +230,8 @@ static const role roles[] = {{"setup", be_setup},       {"writer", be_writer},
 
 static char folder[PATH_ROOM];
 
-/* It reads what is in the log behind the last flush, row by row: that is what the time depends on,
-** some 4 ms of processor for each MB (engine/ARCHITECTURE.md says why it is left so). A missed goal
+/* It reads what is in the log behind the last flush: that is what the time depends on, some 2 ms of
+** processor for each MB (engine/ARCHITECTURE.md says why it is left so). A missed goal
 ** is told, not failed; what fails is to run after a writer that is quicker. */
 static void opens_beside_a_writer(void)
 {
