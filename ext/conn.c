@@ -222,7 +222,8 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
         *out = NULL;
         if (st) return st;
     }
-    st = fkv_host_wait(c->txn, id, WRITER_WAIT_MS);
+    st = fkv_host_wait(c->txn, id, id == c->unknown_id ? 0 : WRITER_WAIT_MS);
+    c->unknown_id = st == FKV_NOTFOUND ? id : 0; /* it is not waited for a second time */
     if (st == FKV_OK) {
         st = fkv_snapshot_as_of(c->store, id, out);
         if (st == FKV_BUSY) { /* long ago, or another database's? */

@@ -67,6 +67,7 @@ struct conn {
     view *current;       /* what cursors get; NULL = none yet */
     unsigned positioned; /* cursors between xFilter and xClose */
     unsigned feeds;      /* readers of the change feed; each has a reference, too */
+    uint64_t unknown_id; /* of the host, which the store has not; 0 = none */
     uint8_t refresh;     /* take a new view although cursors hold the current one */
     uint8_t pinned;      /* `current` is the view of the whole transaction */
     uint64_t epoch;      /* changes whenever what a reader sees may have changed */

@@ -36,6 +36,7 @@
 #include "conn.h"
 
 #include "base/alloc.h"
+#include "base/status.h"
 #include "errmap.h"
 
 SQLITE_EXTENSION_INIT3
@@ -72,7 +73,12 @@ static fkv_status check_pair(conn *c)
     uint64_t id;
     fkv_status st = host_id(c, &id);
 
-    return st || id >= fkv_host_id(c->store) ? st : host_check_pair(c);
+    if (st || id == fkv_host_id(c->store)) return st;
+    if (id < fkv_host_id(c->store)) return host_check_pair(c);
+    return FKV_RAISEF(FKV_CORRUPT,
+                      "the store \"%s\" is older than its database: one of the two was "
+                      "copied or put back without the other",
+                      c->path);
 }
 
 fkv_status conn_begin(conn *c)
