@@ -106,4 +106,49 @@ static void the_database_comes_first(void)
     io_hook = NULL;
 }
 
-TEST_MAIN("test_mark_before_host", TEST_CASE(the_database_comes_first))
+static int failing; /* syncs of the database's files that are to fail */
+
+static int on_failing_io(const io_event *e)
+{
+    watched kind = e->op == IO_SYNC && failing > 0 ? kind_of(e) : OTHER;
+
+    if (kind != WAL && kind != FOLDER) return 0;
+    failing--;
+    return EIO;
+}
+
+/* The database cannot be synced then: it has committed, and so has the store, as soon as somebody
+** has seen to it. */
+static void a_failed_sync_takes_nothing_back(void)
+{
+    static const char *const journals[] = {"WAL", "DELETE"};
+
+    for (int i = 0; i < 2; i++) {
+        char folder[PATH_ROOM];
+        sqlite3 *db;
+        txn_folder(folder);
+        db = txn_open(folder, "db");
+        CHECK_SQL(db, SQLITE_OK,
+                  "PRAGMA journal_mode = %s; PRAGMA synchronous = NORMAL; CREATE TABLE n(v);"
+                  "CREATE VIRTUAL TABLE f USING fastkv; INSERT INTO f VALUES(0, 0)",
+                  journals[i]);
+        io_hook = on_failing_io;
+        failing = 1;
+        CHECK_SQL(db, SQLITE_OK,
+                  "BEGIN; INSERT INTO f VALUES(1, 1); INSERT INTO n VALUES(1); COMMIT");
+        CHECK(failing == 0);
+        CHECK_NUMBER(db, "SELECT count(*) FROM n", 1);
+        CHECK_NUMBER(db, "SELECT count(*) FROM f", 2);
+        CHECK_SQL(db, SQLITE_OK,
+                  "BEGIN; INSERT INTO f VALUES(2, 2); INSERT INTO n VALUES(2); COMMIT");
+        CHECK_CLOSE(db);
+        db = txn_open(folder, "db");
+        CHECK_NUMBER(db, "SELECT count(*) FROM f", 3);
+        CHECK_CLOSE(db);
+        io_hook = NULL;
+        txn_remove(folder);
+    }
+}
+
+TEST_MAIN("test_mark_before_host", TEST_CASE(the_database_comes_first),
+          TEST_CASE(a_failed_sync_takes_nothing_back))
