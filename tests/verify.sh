@@ -28,7 +28,7 @@ stages() {
 suites|0|tests|suites
 io-error|100000|injections|program release crash/test_faults 19; program release crash/test_sql_faults 2
 power-cut|300000|states|program release crash/test_all_short_histories 2; program release crash/test_power_cut 2; program release crash/test_full_then_cut 2
-bit-flip|500000|flips|program release crash/test_damage 2
+bit-flip|500000|flips|program release crash/test_damage 2; program release crash/test_damage 2
 sabotage|24|switches|script tests/sabotage.sh
 coverage-lines|95|percent|cover
 mount-cut|1000|cuts|program release crash/test_mount_cuts 10
@@ -41,7 +41,7 @@ fuzz-block|500000|executions|fuzz block 60
 fuzz-table|500000|executions|fuzz table 60
 fuzz-log|500000|executions|fuzz log 60
 fuzz-manifest|500000|executions|fuzz manifest 60
-fuzz-store|50000|executions|fuzz store 60
+fuzz-store|50000|executions|fuzz store 420
 fuzz-sql|500|executions|fuzz sql 60
 END
 }
