@@ -70,18 +70,6 @@ static void job_release(job *j)
     sqlite3_free(j->temporary_name);
 }
 
-static int say(char **error, int rc, char *text)
-{
-    *error = text;
-    return text ? rc : SQLITE_NOMEM;
-}
-
-static int engine(char **error, fkv_status st)
-{
-    if (st) *error = errmap_text(st);
-    return errmap_code(st);
-}
-
 static const char *base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -106,11 +94,10 @@ static int begin(job *j, char **error)
 {
     j->file = sqlite3_db_filename(j->owner->db, j->schema);
     if (!j->file) {
-        return say(error, SQLITE_ERROR, sqlite3_mprintf("fastkv: unknown database %s", j->schema));
+        return errmap_tell(error, SQLITE_ERROR, "fastkv: unknown database %s", j->schema);
     }
     if (!*j->file) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: a database in memory has no file to copy"));
+        return errmap_tell(error, SQLITE_ERROR, "fastkv: a database in memory has no file to copy");
     }
     return SQLITE_OK;
 }
@@ -127,20 +114,20 @@ static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **
     *stamp = 0;
     if (dbcopy_exists(j->owner->db, j->schema, j->target, "-wal") ||
         dbcopy_exists(j->owner->db, j->schema, j->target, "-journal")) {
-        return say(error, SQLITE_BUSY,
-                   sqlite3_mprintf("fastkv: \"%s\" is in use, or was not closed in order: open "
-                                   "and close it once",
-                                   j->target));
+        return errmap_tell(error, SQLITE_BUSY,
+                           "fastkv: \"%s\" is in use, or was not closed in order: open "
+                           "and close it once",
+                           j->target);
     }
     if (!dbcopy_exists(j->owner->db, j->schema, j->target, "")) {
         /* (What a backup leaves that was cut short has no manifest yet.) */
         if (!dbcopy_exists(j->owner->db, j->schema, j->target, "-fastkv/manifest")) {
             return SQLITE_OK;
         }
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: \"%s\" in \"%s\" is the store of a database that is "
-                                   "not there: choose another directory, or remove it",
-                                   j->store, j->parent));
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: \"%s\" in \"%s\" is the store of a database that is "
+                           "not there: choose another directory, or remove it",
+                           j->store, j->parent);
     }
     rc = dbcopy_open(j->owner->db, j->schema, j->target, SQLITE_OPEN_READWRITE, &db, error);
     if (rc == SQLITE_OK) {
@@ -153,10 +140,10 @@ static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **
         return SQLITE_OK;
     }
     sqlite3_free(*error);
-    return say(error, SQLITE_ERROR,
-               sqlite3_mprintf("fastkv: \"%s\" is there, and is no backup of this database: choose "
-                               "another directory, or remove it and \"%s\"",
-                               j->target, j->store));
+    return errmap_tell(error, SQLITE_ERROR,
+                       "fastkv: \"%s\" is there, and is no backup of this database: choose "
+                       "another directory, or remove it and \"%s\"",
+                       j->target, j->store);
 }
 
 /* The moment: see above. */
@@ -166,9 +153,9 @@ static int take_both(job *j, conn *c, char **error)
     int rc;
 
     if (st == FKV_OK) st = fkv_txn_begin(c->txn, LOCK_MS);
-    if (st) return engine(error, st);
+    if (st) return errmap_give(error, st);
     rc = dbcopy_hold(j->source, error);
-    if (rc == SQLITE_OK) rc = engine(error, fkv_backup_new(c->store, c->txn, &j->backup));
+    if (rc == SQLITE_OK) rc = errmap_give(error, fkv_backup_new(c->store, c->txn, &j->backup));
     fkv_txn_rollback(c->txn);
     c->refresh = 1;
     return rc;
@@ -184,13 +171,13 @@ static int run_backup(job *j, const char *dir, char **error)
     if (rc == SQLITE_OK) rc = lookup_any(j->owner, j->schema, &t, error);
     if (rc) return rc;
     if (!t) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: there is no fastkv table in this database"));
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: there is no fastkv table in this database");
     }
     if (t->conn->in_txn || sqlite3_txn_state(j->owner->db, j->schema) == SQLITE_TXN_WRITE) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: fastkv_backup cannot run in a transaction that has "
-                                   "written; COMMIT first"));
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: fastkv_backup cannot run in a transaction that has "
+                           "written; COMMIT first");
     }
     rc = name_target(j, sqlite3_mprintf("%s", dir), sqlite3_mprintf("%s", base_name(j->file)));
     if (rc) return rc;
@@ -202,37 +189,25 @@ static int run_backup(job *j, const char *dir, char **error)
     }
     if (rc == SQLITE_OK) rc = take_both(j, t->conn, error);
     if (rc) return rc;
-    rc = engine(error, fkv_backup_write(j->backup, j->parent, j->store, older, &stamp, &j->result));
+    rc = errmap_give(error,
+                     fkv_backup_write(j->backup, j->parent, j->store, older, &stamp, &j->result));
     if (rc == SQLITE_OK) {
         rc = dbcopy_make(j->owner->db, j->schema, j->source, j->temporary, stamp, error);
     }
     if (rc) return rc;
-    rc = engine(error, fkv_backup_commit(j->backup, j->temporary_name, j->name));
+    rc = errmap_give(error, fkv_backup_commit(j->backup, j->temporary_name, j->name));
     if (rc) dbcopy_remove(j->owner->db, j->schema, j->temporary);
     return rc;
 }
 
 /* -- restore ----------------------------------------------------------------------------------- */
 
-/* What the backup's store asks of its database; arg is the connection. */
-static int source_stamped(void *arg, uint64_t stamp)
-{
-    int64_t there = host_stamp(arg, "main");
-
-    return there < 0 ? -1 : (uint64_t)there == stamp;
-}
-
-static int source_committed(void *arg, uint64_t id)
-{
-    return host_id_of_file(arg) == id;
-}
-
 static int open_source(job *j, const char *dir, const char *name, char **error)
 {
     char *file = sqlite3_mprintf("%s/%s", dir, name);
     char *store = sqlite3_mprintf("%s/%s-fastkv", dir, name);
     fkv_options o = {
-        .read_only = 1, .host_committed = source_committed, .host_stamped = source_stamped};
+        .read_only = 1, .host_committed = host_file_committed, .host_stamped = host_file_stamped};
     uint8_t uuid[16];
     int ours = 0, rc = file && store ? SQLITE_OK : SQLITE_NOMEM;
 
@@ -244,52 +219,26 @@ static int open_source(job *j, const char *dir, const char *name, char **error)
         fkv_status st;
         o.host_arg = j->source;
         st = fkv_open(store, &o, &j->from);
-        rc = engine(error, st);
+        rc = errmap_give(error, st);
         if (st == FKV_NOTFOUND) {
             sqlite3_free(*error);
-            rc = say(error, SQLITE_CANTOPEN,
-                     sqlite3_mprintf("fastkv: the store \"%s\" that belongs to \"%s\" is missing",
-                                     store, file));
+            rc = errmap_tell(error, SQLITE_CANTOPEN,
+                             "fastkv: the store \"%s\" that belongs to \"%s\" is missing", store,
+                             file);
         }
     }
     if (rc == SQLITE_OK) {
         fkv_uuid(j->from, uuid);
         rc = meta_names_store(j->source, "main", uuid, &ours);
         if (rc == SQLITE_OK && !ours) {
-            rc = say(error, SQLITE_ERROR,
-                     sqlite3_mprintf("fastkv: \"%s\" is not the store of \"%s\"", store, file));
+            rc = errmap_tell(error, SQLITE_ERROR, "fastkv: \"%s\" is not the store of \"%s\"",
+                             store, file);
         }
     }
-    if (rc == SQLITE_OK) rc = engine(error, fkv_backup_new(j->from, NULL, &j->backup));
+    if (rc == SQLITE_OK) rc = errmap_give(error, fkv_backup_new(j->from, NULL, &j->backup));
     sqlite3_free(file);
     sqlite3_free(store);
     return rc;
-}
-
-/* Nothing of this connection may be under way, and its own store must be closed. */
-static int let_go(job *j, char **error)
-{
-    int busy = !sqlite3_get_autocommit(j->owner->db) ||
-               sqlite3_txn_state(j->owner->db, j->schema) != SQLITE_TXN_NONE;
-
-    for (conn *c = j->owner->conns; !busy && c; c = c->next) {
-        if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        busy = c->in_txn || c->pinned || c->positioned || c->feeds || c->undecided;
-    }
-    if (busy) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: fastkv_restore cannot run in a transaction, or while "
-                                   "another statement reads; COMMIT first"));
-    }
-    for (conn *c = j->owner->conns; c; c = c->next) {
-        if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        conn_forget(c);
-        host_forget(c);
-    }
-    for (kv_table *t = j->owner->tables; t; t = t->next) {
-        if (sqlite3_stricmp(t->schema_name, j->schema) == 0) t->ready = t->known = 0;
-    }
-    return SQLITE_OK;
 }
 
 static int set_synchronous(sqlite3 *db, int level)
@@ -312,7 +261,7 @@ static int copy_durably(sqlite3 *to, sqlite3 *from, char **error)
     if (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) level = sqlite3_column_int(s, 0);
     (void)sqlite3_finalize(s);
     if (rc == SQLITE_OK && level < EXTRA) rc = set_synchronous(to, EXTRA);
-    if (rc) return say(error, rc, sqlite3_mprintf("fastkv: %s", sqlite3_errmsg(to)));
+    if (rc) return errmap_tell(error, rc, "fastkv: %s", sqlite3_errmsg(to));
     rc = dbcopy_into(to, from, error);
     if (level < EXTRA) (void)set_synchronous(to, level);
     return rc;
@@ -342,13 +291,16 @@ static int run_restore(job *j, const char *dir, const char *name, char **error)
     rc = name_target(j, sqlite3_mprintf("%.*s", (int)(base_name(j->file) - j->file), j->file),
                      sqlite3_mprintf("%s", base_name(j->file)));
     if (rc == SQLITE_OK) rc = open_source(j, dir, name ? name : j->name, error);
-    if (rc == SQLITE_OK) rc = let_go(j, error);
+    if (rc == SQLITE_OK) {
+        int busy = sqlite3_txn_state(j->owner->db, j->schema) != SQLITE_TXN_NONE;
+        rc = kv_table_let_go(j->owner, j->schema, "fastkv_restore", busy, error);
+    }
     if (rc) return rc;
     older = host_stamp(j->owner->db, j->schema);
-    rc = engine(error, fkv_backup_write(j->backup, j->parent, j->store,
-                                        older > 0 ? (uint64_t)older : 0, &stamp, &j->result));
+    rc = errmap_give(error, fkv_backup_write(j->backup, j->parent, j->store,
+                                             older > 0 ? (uint64_t)older : 0, &stamp, &j->result));
     if (rc == SQLITE_OK) rc = replace_database(j, stamp, error);
-    return rc ? rc : engine(error, fkv_backup_commit(j->backup, NULL, NULL));
+    return rc ? rc : errmap_give(error, fkv_backup_commit(j->backup, NULL, NULL));
 }
 
 /* -- as SQL functions -------------------------------------------------------------------------- */

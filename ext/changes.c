@@ -210,8 +210,7 @@ static int more(tvf_rows *rows, char **error)
     }
     if (sqlite3_str_errcode(f->json)) return sqlite3_str_errcode(f->json);
     if (st == FKV_OK || st == FKV_NOTFOUND) return SQLITE_OK;
-    *error = errmap_text(st);
-    return errmap_code(st);
+    return errmap_give(error, st);
 }
 
 static feed *feed_new(const kv_table *t)
@@ -261,8 +260,7 @@ static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **er
     if (st == FKV_OK) st = fkv_changes_new(t->conn->store, since, &f->changes);
     if (st) {
         feed_end(f);
-        *error = errmap_text(st);
-        return errmap_code(st);
+        return errmap_give(error, st);
     }
     rows->state = f;
     rows->end = feed_end;

@@ -32,12 +32,6 @@ static int is_window(const kv_table *t)
     return t->schema.options.given[OPTION_PATH] != NULL;
 }
 
-static int fail(fkv_status st, char **error)
-{
-    if (st) *error = errmap_text(st);
-    return errmap_code(st);
-}
-
 /* Has the store any row at all? (Asked of what it holds, whether it agrees with the database or
 ** not: it may be another's.) */
 static fkv_status has_rows(conn *c, int *out)
@@ -74,7 +68,7 @@ static int check_owner(kv_table *t, char **error)
     rc = meta_names_store(t->owner->db, t->schema_name, uuid, &known);
     if (rc || known) return rc;
     st = has_rows(c, &rows);
-    if (st) return fail(st, error);
+    if (st) return errmap_give(error, st);
     if (!rows || c->in_txn) return SQLITE_OK;
     if (!c->path && c->positioned + c->feeds == 0) {
         conn_forget(c);
@@ -114,7 +108,7 @@ static int check_window(kv_table *t, char **error)
     fkv_value_release(&stored);
     view_release(v);
     sqlite3_free(text);
-    if (st) return fail(st, error);
+    if (st) return errmap_give(error, st);
     return same ? SQLITE_OK : SQLITE_ERROR;
 }
 
@@ -128,7 +122,7 @@ static int take_space(kv_table *t, table_meta *m, char **error)
     if (!is_window(t)) {
         st = conn_writable(t->conn, t->schema.options.durability);
         if (st == FKV_OK) st = fkv_txn_new_space(t->conn->txn, &m->space);
-        if (st) return fail(st, error);
+        if (st) return errmap_give(error, st);
     }
     memcpy(t->uuid, m->uuid, sizeof t->uuid);
     put_be32(t->prefix, m->space);
@@ -145,9 +139,10 @@ static int join(kv_table *t, int *began, uint64_t *mark, char **error)
     *began = !c->in_txn;
     *mark = 0;
     st = conn_begin(c);
-    if (st) return fail(st, error);
+    if (st) return errmap_give(error, st);
     rc = listener_enrol(t->owner, t->schema_name, error);
-    if (rc == SQLITE_OK && fkv_txn_active(c->txn)) rc = fail(fkv_txn_mark(c->txn, mark), error);
+    if (rc == SQLITE_OK && fkv_txn_active(c->txn))
+        rc = errmap_give(error, fkv_txn_mark(c->txn, mark));
     return rc;
 }
 
@@ -236,12 +231,13 @@ int ddl_drop(kv_table *t)
     if (rc) return rc;
     if (rows) {
         rc = join(t, &began, &mark, &error);
-        if (rc == SQLITE_OK) rc = fail(conn_writable(c, t->schema.options.durability), &error);
+        if (rc == SQLITE_OK)
+            rc = errmap_give(&error, conn_writable(c, t->schema.options.durability));
         if (rc == SQLITE_OK) {
             put_be32(after, get_be32(t->prefix) + 1);
-            rc = fail(fkv_txn_delete_range(c->txn, fkv_slice_of(t->prefix, SPACE_BYTES),
-                                           fkv_slice_of(after, SPACE_BYTES)),
-                      &error);
+            rc = errmap_give(&error,
+                             fkv_txn_delete_range(c->txn, fkv_slice_of(t->prefix, SPACE_BYTES),
+                                                  fkv_slice_of(after, SPACE_BYTES)));
         }
     }
     if (rc == SQLITE_OK) rc = meta_drop(t->owner->db, t->schema_name, t->schema.table, &error);

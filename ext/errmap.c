@@ -52,6 +52,22 @@ int errmap_vtab(sqlite3_vtab *vtab, fkv_status status)
     return errmap_code(status);
 }
 
+int errmap_give(char **error, fkv_status status)
+{
+    if (status) *error = errmap_text(status);
+    return errmap_code(status);
+}
+
+int errmap_tell(char **error, int code, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    *error = sqlite3_vmprintf(format, args);
+    va_end(args);
+    return *error ? code : SQLITE_NOMEM;
+}
+
 int errmap_say(sqlite3_vtab *vtab, int code, const char *format, ...)
 {
     va_list args;

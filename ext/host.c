@@ -362,6 +362,21 @@ void host_ended(conn *c, int committed)
     c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
 }
 
+/* Read the id or the stamp by a statement for this once. *value is 0 if there is none. 0: it cannot
+** be told. */
+static int read_once(sqlite3 *db, const char *schema, const char *format, uint64_t *value)
+{
+    sqlite3_stmt *s = NULL;
+    char *sql = sqlite3_mprintf(format, schema);
+    int rc = sql ? sqlite3_prepare_v2(db, sql, -1, &s, NULL) : SQLITE_NOMEM;
+
+    if (rc == SQLITE_OK) rc = sqlite3_step(s);
+    *value = rc == SQLITE_ROW ? id_of_row(s) : 0;
+    (void)sqlite3_finalize(s);
+    sqlite3_free(sql);
+    return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR; /* or no such table */
+}
+
 /* In the file that `db` has open. SQLite syncs a WAL at a commit with synchronous=FULL, a truncated
 ** journal as well, the folder never (but with EXTRA). */
 static int make_durable(sqlite3 *db, const char *schema, fkv_durability level)
@@ -382,28 +397,21 @@ static int look_again(conn *c, const char *format, uint64_t *id)
 {
     sqlite3 *db = NULL;
     sqlite3_vfs *vfs = NULL;
-    sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf(format, "main");
     int known = 0;
     int rc = sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_VFS_POINTER, &vfs);
     int flags = sqlite3_db_readonly(c->owner->db, c->schema) == 1 ? SQLITE_OPEN_READONLY
                                                                   : SQLITE_OPEN_READWRITE;
 
-    if (rc == SQLITE_OK && sql) {
+    if (rc == SQLITE_OK) {
         rc = sqlite3_open_v2(sqlite3_db_filename(c->owner->db, c->schema), &db, flags,
                              vfs ? vfs->zName : NULL);
     }
     if (rc == SQLITE_OK && db) {
         (void)sqlite3_busy_timeout(db, LOOK_MS);
-        rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
-        if (rc == SQLITE_OK) rc = sqlite3_step(s);
-        *id = rc == SQLITE_ROW ? id_of_row(s) : 0;
-        known = rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR; /* or no such table */
+        known = read_once(db, "main", format, id);
         if (known && *id) known = make_durable(db, "main", FKV_BACKGROUND);
     }
-    (void)sqlite3_finalize(s);
     (void)sqlite3_close(db);
-    sqlite3_free(sql);
     return known;
 }
 
@@ -454,20 +462,9 @@ int host_committed(void *arg, uint64_t id)
 
 int64_t host_stamp(sqlite3 *db, const char *schema)
 {
-    sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf(READ_STAMP, schema);
-    int rc = sql ? sqlite3_prepare_v2(db, sql, -1, &s, NULL) : SQLITE_NOMEM;
-    int64_t stamp = 0;
+    uint64_t stamp;
 
-    if (rc == SQLITE_OK) rc = sqlite3_step(s);
-    if (rc == SQLITE_ROW) {
-        stamp = (int64_t)id_of_row(s);
-    } else if (rc != SQLITE_DONE && rc != SQLITE_ERROR) { /* no such table */
-        stamp = -1;
-    }
-    (void)sqlite3_finalize(s);
-    sqlite3_free(sql);
-    return stamp;
+    return read_once(db, schema, READ_STAMP, &stamp) ? (int64_t)stamp : -1;
 }
 
 int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error)
@@ -492,16 +489,9 @@ int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error)
 
 uint64_t host_id_of_file(sqlite3 *db)
 {
-    sqlite3_stmt *s = NULL;
-    char *sql = sqlite3_mprintf(READ_ID, "main");
-    uint64_t id = 0;
+    uint64_t id;
 
-    if (sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK &&
-        sqlite3_step(s) == SQLITE_ROW) {
-        id = id_of_row(s);
-    }
-    (void)sqlite3_finalize(s);
-    sqlite3_free(sql);
+    (void)read_once(db, "main", READ_ID, &id);
     return id;
 }
 
@@ -524,4 +514,16 @@ int host_stamped(void *arg, uint64_t stamp)
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, READ_STAMP, &seen)) return -1;
     return seen == stamp;
+}
+
+int host_file_committed(void *arg, uint64_t id)
+{
+    return host_id_of_file(arg) == id;
+}
+
+int host_file_stamped(void *arg, uint64_t stamp)
+{
+    int64_t there = host_stamp(arg, "main");
+
+    return there < 0 ? -1 : (uint64_t)there == stamp;
 }

@@ -95,4 +95,9 @@ void host_forget(conn *c);
 /* fkv_options.host_stamped; arg is the conn. */
 int host_stamped(void *arg, uint64_t stamp);
 
+/* The same two for the store of a database that nobody uses; arg is a connection to it (sqlite3 *),
+** schema main. */
+int host_file_committed(void *arg, uint64_t id);
+int host_file_stamped(void *arg, uint64_t stamp);
+
 #endif

@@ -35,12 +35,6 @@ typedef struct job {
     int interrupted;
 } job;
 
-static int say(char **error, int rc, char *text)
-{
-    *error = text;
-    return text ? rc : SQLITE_NOMEM;
-}
-
 static void add(job *j, const fkv_finding *f)
 {
     tvf_add_text(j->rows, fkv_severity_name(f->severity));
@@ -69,55 +63,14 @@ static fkv_status proceed(void *arg)
     return j->interrupted ? FKV_BUSY : FKV_OK;
 }
 
-static int committed(void *arg, uint64_t id)
-{
-    const job *j = arg;
-
-    return host_id_of_file(j->source) == id;
-}
-
-static int stamped(void *arg, uint64_t stamp)
-{
-    const job *j = arg;
-    int64_t there = host_stamp(j->source, "main");
-
-    return there < 0 ? -1 : (uint64_t)there == stamp;
-}
-
-/* This connection's own store must be closed. */
-static int let_go(job *j, char **error)
-{
-    int busy = !sqlite3_get_autocommit(j->owner->db);
-
-    for (conn *c = j->owner->conns; c; c = c->next) {
-        if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        busy |= c->in_txn || c->pinned || c->positioned || c->feeds || c->undecided;
-    }
-    if (busy) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: fastkv_recover cannot run in a transaction, or while "
-                                   "another statement reads; COMMIT first"));
-    }
-    for (conn *c = j->owner->conns; c; c = c->next) {
-        if (sqlite3_stricmp(c->schema, j->schema) || !c->hosted) continue;
-        conn_forget(c);
-        host_forget(c);
-    }
-    for (kv_table *t = j->owner->tables; t; t = t->next) {
-        if (sqlite3_stricmp(t->schema_name, j->schema) == 0) t->ready = t->known = 0;
-    }
-    return SQLITE_OK;
-}
-
 static int name_files(job *j, char **error)
 {
     const char *file = sqlite3_db_filename(j->owner->db, j->schema);
     const char *name;
 
     if (!file || !*file) {
-        return say(
-            error, SQLITE_ERROR,
-            sqlite3_mprintf("fastkv: database %s has no file and no store beside it", j->schema));
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: database %s has no file and no store beside it", j->schema);
     }
     name = strrchr(file, '/');
     name = name ? name + 1 : file;
@@ -126,9 +79,8 @@ static int name_files(job *j, char **error)
     j->copy = sqlite3_mprintf("%s/%s", j->dir, name);
     if (!j->from || !j->to || !j->copy) return SQLITE_NOMEM;
     if (dbcopy_exists(j->owner->db, j->schema, j->copy, "")) {
-        return say(
-            error, SQLITE_ERROR,
-            sqlite3_mprintf("fastkv: \"%s\" is there already: choose another directory", j->copy));
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: \"%s\" is there already: choose another directory", j->copy);
     }
     return dbcopy_open(j->owner->db, j->schema, file, SQLITE_OPEN_READWRITE, &j->source, error);
 }
@@ -138,9 +90,9 @@ static int save_store(job *j, char **error)
     uint8_t uuid[16];
     fkv_salvage how = {.parent = j->dir,
                        .host_id = host_id_of_file(j->source),
-                       .host_committed = committed,
-                       .host_stamped = stamped,
-                       .host_arg = j,
+                       .host_committed = host_file_committed,
+                       .host_stamped = host_file_stamped,
+                       .host_arg = j->source,
                        .found = found,
                        .proceed = proceed,
                        .arg = j};
@@ -150,8 +102,7 @@ static int save_store(job *j, char **error)
     if (rc == SQLITE_OK && known) how.uuid = uuid; /* (a damaged database may not tell) */
     st = fkv_recover(j->from, j->to, &how);
     if (j->interrupted) return SQLITE_INTERRUPT;
-    if (st) *error = errmap_text(st);
-    return errmap_code(st);
+    return errmap_give(error, st);
 }
 
 static int copy_database(job *j, char **error)
@@ -178,11 +129,10 @@ static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **er
         j.schema = (const char *)sqlite3_value_text(argv[1]);
     }
     if (!j.dir || !*j.dir) {
-        return say(error, SQLITE_ERROR,
-                   sqlite3_mprintf("fastkv: fastkv_recover needs a directory"));
+        return errmap_tell(error, SQLITE_ERROR, "fastkv: fastkv_recover needs a directory");
     }
     rc = name_files(&j, error);
-    if (rc == SQLITE_OK) rc = let_go(&j, error);
+    if (rc == SQLITE_OK) rc = kv_table_let_go(owner, j.schema, "fastkv_recover", 0, error);
     if (rc == SQLITE_OK) rc = dbcopy_hold(j.source, error);
     if (rc == SQLITE_OK) rc = save_store(&j, error);
     if (rc == SQLITE_OK) rc = copy_database(&j, error);

@@ -242,6 +242,31 @@ int kv_table_ready(kv_table *t)
     return rc;
 }
 
+int kv_table_let_go(registry *owner, const char *schema, const char *function, int busy,
+                    char **error)
+{
+    busy |= !sqlite3_get_autocommit(owner->db);
+    for (const conn *c = owner->conns; c; c = c->next) {
+        if (sqlite3_stricmp(c->schema, schema) || !c->hosted) continue;
+        busy |= c->in_txn || c->pinned || c->positioned || c->feeds || c->undecided;
+    }
+    if (busy) {
+        return errmap_tell(error, SQLITE_ERROR,
+                           "fastkv: %s cannot run in a transaction, or while another statement "
+                           "reads; COMMIT first",
+                           function);
+    }
+    for (conn *c = owner->conns; c; c = c->next) {
+        if (sqlite3_stricmp(c->schema, schema) || !c->hosted) continue;
+        conn_forget(c);
+        host_forget(c);
+    }
+    for (kv_table *t = owner->tables; t; t = t->next) {
+        if (sqlite3_stricmp(t->schema_name, schema) == 0) t->ready = t->known = 0;
+    }
+    return SQLITE_OK;
+}
+
 void kv_table_key(const kv_table *t, const cell *cells, buf *out)
 {
     buf_clear(out);

@@ -48,6 +48,12 @@ struct kv_table {
 ** store is missing can be described and dropped. */
 int kv_table_ready(kv_table *t);
 
+/* Close the store beside a schema's file, for `function` (its name) is to read or replace the
+** files. SQLITE_ERROR if this connection has something under way there, or the caller knows that
+** it is `busy`. */
+int kv_table_let_go(registry *owner, const char *schema, const char *function, int busy,
+                    char **error);
+
 /* The engine key of one row from its key cells (key_count of them). *out is overwritten. */
 void kv_table_key(const kv_table *t, const cell *cells, buf *out);
 

@@ -166,8 +166,7 @@ static int sync_hosted(conn *c, fkv_durability level, char **error)
     fkv_status st = fkv_txn_prepare_hosted(c->txn, level, &id);
 
     if (st) {
-        *error = errmap_text(st);
-        return errmap_code(st);
+        return errmap_give(error, st);
     }
     c->prepared = PREPARED_HOSTED;
     c->host.level = level == FKV_NONE ? FKV_NONE : host_durability(c);
@@ -204,8 +203,7 @@ int conn_sync(conn *c, char **error)
     if (c->prepared) return SQLITE_OK;
     st = fkv_txn_prepare(c->txn, level);
     if (st) {
-        *error = errmap_text(st);
-        return errmap_code(st);
+        return errmap_give(error, st);
     }
     c->prepared = PREPARED;
     return SQLITE_OK;

@@ -159,7 +159,8 @@ void row_check(peer_slice value, uint64_t n);
 
 /* host.c: what goes wrong here ends the process with a sentence. */
 __attribute__((noreturn, format(printf, 1, 2))) void bench_fail(const char *format, ...);
-double bench_now(void); /* seconds */
+FILE *bench_create(const bench_options *o, const char *name); /* a new file among the results */
+double bench_now(void);                                       /* seconds */
 void host_path(char *out, const bench_options *o, const char *name);
 void host_make_dir(const char *path);
 double host_disk_bytes(const char *dir); /* blocks of all files below it */

@@ -113,20 +113,9 @@ static void draw_line(FILE *f, const axes *a, const curve *c, int reads, const s
                   line->colour, engines[line->engine].name);
 }
 
-static FILE *create(const bench_options *o, const char *name)
-{
-    char path[PATH_SIZE + 32];
-    FILE *f;
-
-    (void)snprintf(path, sizeof path, "%s/%s", o->out, name);
-    f = fopen(path, "w");
-    if (!f) bench_fail("%s cannot be written", path);
-    return f;
-}
-
 static void draw(const bench_options *o, const bench_result *results, int reads)
 {
-    FILE *f = create(o, reads ? "read.svg" : "fill.svg");
+    FILE *f = bench_create(o, reads ? "read.svg" : "fill.svg");
     axes a = fit(results, reads);
 
     draw_axes(f, &a, reads ? "Point reads in a transaction" : "Fill, keys at random",
@@ -141,7 +130,7 @@ static void draw(const bench_options *o, const bench_result *results, int reads)
 
 void curve_write(const bench_options *o, const bench_result *results)
 {
-    FILE *f = create(o, "curve.tsv");
+    FILE *f = bench_create(o, "curve.tsv");
     size_t points = 0;
 
     (void)fprintf(f, "engine\trows\tfill, rows/s\tpoint reads, reads/s\n");

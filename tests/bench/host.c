@@ -21,6 +21,17 @@ void bench_fail(const char *format, ...)
     _exit(1);
 }
 
+FILE *bench_create(const bench_options *o, const char *name)
+{
+    char path[PATH_SIZE + 32];
+    FILE *f;
+
+    (void)snprintf(path, sizeof path, "%s/%s", o->out, name);
+    f = fopen(path, "w");
+    if (!f) bench_fail("%s cannot be written", path);
+    return f;
+}
+
 double bench_now(void)
 {
     struct timespec t;

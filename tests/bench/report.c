@@ -226,17 +226,6 @@ static void say_goal(const bench_options *o, const bench_result *results, const 
                   verdict);
 }
 
-static FILE *create(const bench_options *o, const char *name)
-{
-    char path[PATH_SIZE + 32];
-    FILE *f;
-
-    (void)snprintf(path, sizeof path, "%s/%s", o->out, name);
-    f = fopen(path, "w");
-    if (!f) bench_fail("%s cannot be written", path);
-    return f;
-}
-
 static void write_measured(const bench_result *results, FILE *tsv)
 {
     (void)fprintf(tsv, "what\tengine\tmetric\tvalue\tunit\n");
@@ -249,10 +238,10 @@ static void write_measured(const bench_result *results, FILE *tsv)
 
 void report_print(const bench_options *o, const bench_result *results)
 {
-    FILE *tsv = create(o, "results.tsv");
+    FILE *tsv = bench_create(o, "results.tsv");
     char a[48], b[48];
 
-    text_file = create(o, "results.txt");
+    text_file = bench_create(o, "results.txt");
     say("%s rows of %d+%d bytes, %d a transaction; bulk load of %s; SQLite %s, WAL\n",
         number(a, (double)o->rows), KEY_BYTES, VALUE_BYTES, TXN_ROWS, number(b, (double)o->bulk),
         sqlite3_libversion());

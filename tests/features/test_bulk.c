@@ -11,7 +11,7 @@
 
 #include "../txn/io_hook.h"
 
-enum { ENDED = 77, ROWS = 60000 };
+enum { ROWS = 60000 };
 
 #define LOAD                                                                                       \
     "WITH RECURSIVE c(i) AS (VALUES(%d) UNION ALL SELECT i + 1 FROM c WHERE i < %d) "              \
@@ -80,21 +80,12 @@ static void in_many_transactions(void)
     txn_remove(folder);
 }
 
-static long stop_at, operations;
-
-static int end_there(const io_event *e)
-{
-    (void)e;
-    if (++operations == stop_at) _exit(ENDED);
-    return 0;
-}
-
 static int load_and_end(void *arg)
 {
     sqlite3 *db = txn_open(arg, "a.db");
 
     (void)number(db, "SELECT count(*) FROM f");
-    io_hook = end_there;
+    io_hook = io_end_there;
     (void)run(db, LOAD, 101, 9000);
     (void)sqlite3_close(db);
     return 0;
@@ -113,9 +104,9 @@ static void all_or_nothing(void)
         CHECK_SQL(db, SQLITE_OK, "DROP TABLE IF EXISTS f; %s", schema);
         CHECK_SQL(db, SQLITE_OK, LOAD, 1, 100);
         CHECK_CLOSE(db);
-        operations = 0;
-        stop_at = 1 + (long)check_below(60);
-        ended += in_child(load_and_end, folder) == ENDED;
+        io_operations = 0;
+        io_stop_at = 1 + (long)check_below(60);
+        ended += in_child(load_and_end, folder) == IO_ENDED;
         db = txn_open(folder, "a.db");
         n = number(db, "SELECT count(*) FROM f");
         CHECK(n == 100 || n == 9000);

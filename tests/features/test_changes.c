@@ -14,8 +14,6 @@
 
 #include "../txn/io_hook.h"
 
-enum { ENDED = 77 };
-
 static const char schema[] =
     "CREATE VIRTUAL TABLE f USING fastkv(a TEXT, b, v, w, PRIMARY KEY(a, b), memory = '1MB', "
     "changes = '%s'); CREATE TABLE n(x)";
@@ -285,21 +283,12 @@ static void more_than_is_kept(void)
 
 /* -- processes --------------------------------------------------------------------------------- */
 
-static long stop_at, operations;
-
-static int end_there(const io_event *e)
-{
-    (void)e;
-    if (++operations == stop_at) _exit(ENDED);
-    return 0;
-}
-
 static int write_and_end(void *arg)
 {
     sqlite3 *db = txn_open(arg, "a.db");
 
     (void)sqlite3_busy_timeout(db, 20000);
-    io_hook = end_there;
+    io_hook = io_end_there;
     for (int i = 0; i < 30; i++) one_transaction(db);
     (void)sqlite3_close(db);
     return 0;
@@ -318,8 +307,8 @@ static void processes_that_end(void)
     for (int i = 0; i < 20 * txn_scale(); i++) {
         if (db) CHECK_CLOSE(db);
         if (c.db) copy_close(&c);
-        operations = 0;
-        stop_at = 1 + (long)check_below(150);
+        io_operations = 0;
+        io_stop_at = 1 + (long)check_below(150);
         for (int j = 0; j < 7; j++) (void)check_random(); /* the child goes on from here */
         (void)in_child(write_and_end, folder);
         db = txn_open(folder, "a.db");

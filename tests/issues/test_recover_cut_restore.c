@@ -5,39 +5,16 @@
 ** the store takes that one; fastkv_recover went by the manifest: it copied the older rows, and
 ** told that nothing was lost, to stand beside the restored database.
 */
-#include "../txn/txn_util.h"
-
-#include "../txn/io_hook.h"
+#include "restore_util.h"
 
 static char folder[PATH_ROOM];
-
-static int end_before_the_manifest(const io_event *e)
-{
-    if (e->op == IO_RENAME && strstr(e->path, "manifest.next")) _exit(77);
-    return 0;
-}
-
-static int restore(void *arg)
-{
-    sqlite3 *db = txn_open(arg, "a.db");
-
-    io_hook = end_before_the_manifest;
-    return run(db, "SELECT fastkv_restore('%q/one')", (char *)arg);
-}
 
 static void is_saved_as_it_decided(void)
 {
     sqlite3 *db;
 
-    txn_folder(folder);
-    db = txn_open(folder, "a.db");
-    CHECK_SQL(db, SQLITE_OK,
-              "PRAGMA journal_mode = wal; CREATE TABLE n(x); CREATE VIRTUAL TABLE f USING fastkv;"
-              "BEGIN; INSERT INTO n VALUES(1); INSERT INTO f VALUES(1, 1); COMMIT");
-    CHECK_SQL(db, SQLITE_OK, "SELECT fastkv_backup('%q/one')", folder);
-    CHECK_SQL(db, SQLITE_OK, "BEGIN; INSERT INTO n VALUES(2); INSERT INTO f VALUES(2, 2); COMMIT");
-    CHECK_CLOSE(db);
-    CHECK(in_child(restore, folder) == 77);
+    make_backup_of_one_row(folder);
+    restore_cut_short(folder);
     db = txn_open(folder, "a.db");
     CHECK_SQL(db, SQLITE_OK, "SELECT * FROM fastkv_recover('%q/new')", folder);
     CHECK_CLOSE(db);

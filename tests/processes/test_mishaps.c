@@ -41,22 +41,21 @@ static void delete_and_flush(void *arg)
     look(p, p->young_store);
 }
 
-/* Old makes a table of rows that young has in memory as well. Meanwhile young deletes them and
-** makes tables of all that: there being nothing below, without the rows and without the tombstones.
-** Were old's table installed then, they would be back. */
-static void rows_deleted_while_another_flushes_them(void)
+/* Old writes rows, `before` happens, old flushes and is stopped at its nth operation, while
+** `meanwhile` happens: for every n. */
+static void stopped_in_a_flush(const char *what, void (*before)(play *), void (*meanwhile)(void *))
 {
     uint64_t after = 0;
 
     for (uint64_t n = 1; !after && n < 1000; n++) {
         play p;
         play_begins(&p, n, 1, 0);
-        p.at = "flush";
+        p.at = what;
         SHOULD(&p, !open_store(&p, &p.old, &p.old_store, &p.old_txn));
         SHOULD(&p, !write_all(&p, p.old_store, p.old_txn, &p.old, 0));
-        look(&p, p.young_store);
+        before(&p);
         p.old.stops_at = p.old.ops + n;
-        p.old.while_stopped = delete_and_flush;
+        p.old.while_stopped = meanwhile;
         p.old.arg = &p;
         SHOULD(&p, !fkv_flush(p.old_store));
         if (p.old.ops < p.old.stops_at) after = n;
@@ -65,8 +64,21 @@ static void rows_deleted_while_another_flushes_them(void)
         look(&p, p.young_store);
         play_ends(&p);
     }
-    (void)printf("POINTS stops in a flush %" PRIu64 "\n", after);
+    (void)printf("POINTS stops in a %s %" PRIu64 "\n", what, after);
     CHECK(after > 10);
+}
+
+static void young_looks(play *p)
+{
+    look(p, p->young_store);
+}
+
+/* Old makes a table of rows that young has in memory as well. Meanwhile young deletes them and
+** makes tables of all that: there being nothing below, without the rows and without the tombstones.
+** Were old's table installed then, they would be back. */
+static void rows_deleted_while_another_flushes_them(void)
+{
+    stopped_in_a_flush("flush", young_looks, delete_and_flush);
 }
 
 /* Young has sealed a memtable that holds the rows, and could not flush it. */
@@ -89,33 +101,18 @@ static void flush_the_sealed_one(void *arg)
     SHOULD(p, is_patient(store_flush_one(p->young_store, &did)));
 }
 
+static void seal_and_delete(play *p)
+{
+    seal_in_vain(p);
+    SHOULD(p, !write_all(p, p->old_store, p->old_txn, &p->old, 1));
+}
+
 /* Old flushes the deletion of rows that are in no table, so it leaves the tombstones out. Meanwhile
 ** young makes a table of its memtable, which ends before the deletion. Old's table no longer covers
 ** what lies below it. */
 static void tombstones_dropped_over_a_table_of_another(void)
 {
-    uint64_t after = 0;
-
-    for (uint64_t n = 1; !after && n < 1000; n++) {
-        play p;
-        play_begins(&p, n, 1, 0);
-        p.at = "flush of the deletion";
-        SHOULD(&p, !open_store(&p, &p.old, &p.old_store, &p.old_txn));
-        SHOULD(&p, !write_all(&p, p.old_store, p.old_txn, &p.old, 0));
-        seal_in_vain(&p);
-        SHOULD(&p, !write_all(&p, p.old_store, p.old_txn, &p.old, 1));
-        p.old.stops_at = p.old.ops + n;
-        p.old.while_stopped = flush_the_sealed_one;
-        p.old.arg = &p;
-        SHOULD(&p, !fkv_flush(p.old_store));
-        if (p.old.ops < p.old.stops_at) after = n;
-        p.old.stops_at = 0;
-        look(&p, p.old_store);
-        look(&p, p.young_store);
-        play_ends(&p);
-    }
-    (void)printf("POINTS stops in a flush of a deletion %" PRIu64 "\n", after);
-    CHECK(after > 10);
+    stopped_in_a_flush("flush of a deletion", seal_and_delete, flush_the_sealed_one);
 }
 
 /* Old dies at its second flush, and young holds on to a view from before the first. What old leaves
