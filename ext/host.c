@@ -238,7 +238,7 @@ int host_write_id(conn *c, uint64_t id, char **error)
     return rc;
 }
 
-static int is_wal(conn *c)
+static int journal_mode_is_wal(conn *c)
 {
     sqlite3_stmt *s = prepared(c, &c->host.journal_mode, "PRAGMA \"%w\".journal_mode");
     int wal = 0;
@@ -250,6 +250,23 @@ static int is_wal(conn *c)
     return wal;
 }
 
+/* Is this file, which the database has open beside it, its WAL? SQLite compiles a PRAGMA anew for
+** every time it is run, half of what a small commit costs in its code, so the answer is kept. It
+** holds as long as the two pointers do: the object of a rollback journal lies in one piece of
+** memory with that of the database, that of a WAL is a piece of its own. */
+static int is_wal(conn *c, const sqlite3_file *file)
+{
+    host_state *h = &c->host;
+    sqlite3_file *database = NULL;
+
+    (void)sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_FILE_POINTER, &database);
+    if (database && database == h->database && file == h->wal) return 1;
+    if (!journal_mode_is_wal(c)) return 0;
+    h->database = database;
+    h->wal = file;
+    return 1;
+}
+
 /* A rollback journal. In WAL mode the pointer is that of the WAL file, which is always open. */
 static int journal_is_open(conn *c)
 {
@@ -258,7 +275,7 @@ static int journal_is_open(conn *c)
     if (sqlite3_file_control(c->owner->db, c->schema, SQLITE_FCNTL_JOURNAL_POINTER, &journal)) {
         return 1;
     }
-    return journal && journal->pMethods && !is_wal(c);
+    return journal && journal->pMethods && !is_wal(c, journal);
 }
 
 static int db_count(conn *c, int op)

@@ -16,11 +16,12 @@ typedef struct conn conn; /* conn.h */
 
 /* What a conn remembers of its host. All zero to begin with. */
 typedef struct host_state {
-    sqlite3_stmt *synchronous;   /* PRAGMA schema.synchronous */
-    sqlite3_stmt *journal_mode;  /* PRAGMA schema.journal_mode */
-    sqlite3_stmt *read_id;       /* the id in HOST_TABLE */
-    sqlite3_stmt *page1_read[3]; /* PRAGMAs that tell what lies on page 1 of the database */
-    uint64_t id;                 /* as read at data_version */
+    sqlite3_stmt *synchronous;          /* PRAGMA schema.synchronous */
+    sqlite3_stmt *journal_mode;         /* PRAGMA schema.journal_mode */
+    const sqlite3_file *database, *wal; /* the database's files when it was last seen to be "wal" */
+    sqlite3_stmt *read_id;              /* the id in HOST_TABLE */
+    sqlite3_stmt *page1_read[3];        /* PRAGMAs that tell what lies on page 1 of the database */
+    uint64_t id;                        /* as read at data_version */
     unsigned data_version;
     int id_known;
     int64_t page1[3]; /* what they said at the last look */
