@@ -42,6 +42,7 @@ switches() {
 24|a checksum does not cover whose bytes they are|unit/test_base unit/test_table_damage
 25|a checksum does not cover where the bytes belong|unit/test_base unit/test_table_damage
 26|the output of a failed compaction is left lying|crash/test_faults unit/test_pick_model
+27|the right to write is taken from a process that lives|processes/test_mishaps processes/test_processes
 END
 }
 

@@ -13,10 +13,10 @@
 ** If the log is gone from where this process stands, the tables have what it said: it goes on from
 ** the manifest's tables_lsn.
 **
-** Death of a writer. LOCK_WRITER goes with its process, `writing` on the page stays. The next
-** writer reads the log beyond committed_lsn: a COMMIT or ABORT there decides as ever. A PREPARE
-** without a mark is decided as recovery does it (recover.c), in a new segment that begins where the
-** valid records end, and durably: the PREPARE itself may have been made durable.
+** Death of a writer. Its word on the page is anybody's then (share.h), `writing` there stays. The
+** next writer reads the log beyond committed_lsn: a COMMIT or ABORT there decides as ever. A
+** PREPARE without a mark is decided as recovery does it (recover.c), in a new segment that begins
+** where the valid records end, and durably: the PREPARE itself may have been made durable.
 */
 #include "base/alloc.h"
 #include "io/filename.h"
@@ -95,7 +95,7 @@ static void take_manifest(fkv_store *s, const manifest *m)
 }
 
 /* Nobody writes to the active memtable, and the tables have all of it. (While there is something to
-** follow, no transaction of this process has LOCK_WRITER.) mu held. */
+** follow, no transaction of this process may write.) mu held. */
 static int active_is_covered(const fkv_store *s, const manifest *m)
 {
     int idle = !s->writer || atomic_load(&s->followed) < atomic_load(&store_page(s)->committed_lsn);

@@ -15,10 +15,12 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "io/filename.h"
 #include "store/store.h"
 
-enum { JOIN_MS = 10 * 1000, POLL_US_MAX = 1000 };
+enum { JOIN_MS = 10 * 1000, POLL_US_MAX = 1000, NUMBER_TRIES = 1000 };
+#define PROCESSES_MAX ((uint64_t)1 << 40)
 
 fkv_status store_lock(fkv_store *s, uint64_t byte, uint32_t timeout_ms)
 {
@@ -38,6 +40,61 @@ void store_unlock(fkv_store *s, uint64_t byte)
 {
     if (s->sharing == SHARING_FULLY)
         fkv_ignore(s->env->file_lock(s->env, s->lock, byte, ENV_UNLOCK));
+}
+
+/* One try for the word. A holder who lives has the lock of their number. */
+static fkv_status try_to_write(fkv_store *s)
+{
+    _Atomic uint64_t *word = &store_page(s)->writer;
+    uint64_t holder = 0;
+    int lives = 0;
+    fkv_status rc;
+
+    if (atomic_compare_exchange_strong(word, &holder, s->process)) return FKV_OK;
+    rc = s->env->file_locked(s->env, s->lock, LOCK_PROCESS + holder % PROCESSES_MAX, 1, &lives);
+    if (rc) return rc;
+    if (lives && !SABOTAGE(27)) return FKV_BUSY;
+    return atomic_compare_exchange_strong(word, &holder, s->process) ? FKV_OK : FKV_BUSY;
+}
+
+fkv_status store_lock_writer(fkv_store *s, uint32_t timeout_ms)
+{
+    fkv_env *env = s->env;
+    uint64_t until, pause = 20;
+    fkv_status rc;
+
+    if (s->sharing != SHARING_FULLY) return FKV_OK;
+    rc = try_to_write(s);
+    if (rc != FKV_BUSY || timeout_ms == 0) return rc;
+    until = env->now_us(env) + (uint64_t)timeout_ms * 1000;
+    while (rc == FKV_BUSY && env->now_us(env) < until) {
+        env->sleep_us(env, pause);
+        if (pause < POLL_US_MAX) pause *= 2;
+        rc = try_to_write(s);
+    }
+    return rc;
+}
+
+void store_unlock_writer(fkv_store *s)
+{
+    uint64_t us = s->process;
+
+    if (s->sharing == SHARING_FULLY)
+        (void)atomic_compare_exchange_strong(&store_page(s)->writer, &us, 0);
+}
+
+/* A number for this process: the page is mapped. Whoever spoilt the count of them gave out some
+** that others live under. */
+static fkv_status take_number(fkv_store *s)
+{
+    fkv_status rc = FKV_BUSY;
+
+    for (int i = 0; i < NUMBER_TRIES && rc == FKV_BUSY; i++) {
+        s->process = (atomic_fetch_add(&s->mapped->processes, 1) + 1) % PROCESSES_MAX;
+        if (s->process == 0) continue;
+        rc = s->env->file_lock(s->env, s->lock, LOCK_PROCESS + s->process, ENV_LOCK_EXCLUSIVE);
+    }
+    return rc;
 }
 
 static fkv_status busy_error(const fkv_store *s, const shared_page *page)
@@ -115,6 +172,7 @@ static fkv_status begin_session(fkv_store *s)
     fkv_status rc = s->env->file_allocate(s->env, s->lock, 0, SHARED_BYTES);
 
     if (!rc) rc = map_page(s);
+    if (!rc) rc = take_number(s);
     if (rc) return rc;
     page = s->mapped;
     atomic_store(&page->ready, 0);
@@ -130,6 +188,7 @@ static fkv_status begin_session(fkv_store *s)
     atomic_store(&page->replacing, 0);
     atomic_store(&page->poisoned, 0);
     atomic_store(&page->durable_lsn, 0);
+    atomic_store(&page->writer, 0);
     s->first = 1;
     atomic_store(&s->page, page);
     return FKV_OK;
@@ -150,7 +209,7 @@ static fkv_status join_fully(fkv_store *s)
             if (rc) return rc;
             if (is_ready(s, s->mapped)) {
                 atomic_store(&s->page, s->mapped);
-                return FKV_OK;
+                return take_number(s);
             }
             fkv_ignore(env->file_lock(env, s->lock, LOCK_LIVE, ENV_UNLOCK));
             if (is_foreign(s, s->mapped)) return foreign_error(s);
@@ -287,8 +346,8 @@ void store_not_alone(fkv_store *s)
 void store_leave(fkv_store *s)
 {
     env_file *lock = s->lock;
-    static const uint64_t bytes[] = {LOCK_FLUSH,  LOCK_COMPACT, LOCK_INSTALL,
-                                     LOCK_WRITER, LOCK_LIVE,    LOCK_CLOSE};
+    const uint64_t bytes[] = {LOCK_FLUSH, LOCK_COMPACT, LOCK_INSTALL, LOCK_PROCESS + s->process,
+                              LOCK_LIVE,  LOCK_CLOSE};
 
     if (lock) {
         store_change_lock(s, NULL);

@@ -8,6 +8,11 @@
 **               whole; a process that dies leaves each of them either old or new.
 **   the locks   single bytes far behind it (OFD locks: they go with their process).
 **
+** The right to write is a word of the page, taken and given back without asking the kernel: with a
+** lock, two of the eight system calls of a small commit were for it. What the kernel is asked for
+** is only whether a holder lives: every process has a number that is never given out again in the
+** page's life, and a lock on the byte of that number. The word of a dead holder is anybody's.
+**
 ** Everything of value is in the log, the tables and the manifest. Every process reads the log
 ** behind the others into memtables of its own (follow.c), so nothing in shared memory can be left
 ** half done by a death, and a wrong byte in it costs an error, never data. (SQLite's WAL-index and
@@ -25,7 +30,7 @@
 #include "io/env.h"
 
 #define SHARED_BYTES ((size_t)4096)
-#define SHARED_MAGIC 0x31564b46 /* "FKV1": the page, the locks, and how they are used */
+#define SHARED_MAGIC 0x32564b46 /* "FKV2": the page, the locks, and how they are used */
 
 typedef struct shared_page {
     char holder[64]; /* "process 123": for messages; who has or had LOCK_LIVE exclusively */
@@ -37,26 +42,28 @@ typedef struct shared_page {
     _Atomic uint64_t edit;          /* of the newest manifest; LOCK_INSTALL */
     _Atomic uint64_t next_number;   /* file and edit numbers; anybody, by addition */
     _Atomic uint64_t next_space;    /* keyspace numbers; anybody, by addition */
-    _Atomic uint64_t committed_lsn; /* up to here the log is decided; LOCK_WRITER, as below */
+    _Atomic uint64_t committed_lsn; /* up to here the log is decided; the writer, as below */
     _Atomic uint64_t log_tail;      /* the segment that is appended to; 0 = none yet */
     _Atomic uint64_t unsettled_lsn; /* a hosted PREPARE rolled back without a mark; UINT64_MAX */
     _Atomic uint32_t writing;       /* the log may hold something that is not decided */
     _Atomic uint32_t replacing;     /* the manifest may be newer than `edit`; LOCK_INSTALL */
     _Atomic uint32_t poisoned;      /* an fsync failed: no more writes by anybody; anybody */
     _Atomic uint64_t durable_lsn;   /* up to here the log is synced; anybody, upwards */
+    _Atomic uint64_t writer;    /* process with a transaction, from begin to its end; 0 = none */
+    _Atomic uint64_t processes; /* numbers given out; anybody, by addition */
 } shared_page;
 
 /* Bytes to lock in the file. A region has one byte for each number there may be. */
 enum {
     LOCK_LIVE = 8192, /* shared: has the store open. Exclusive: recovery; the last close */
     LOCK_CLOSE,       /* closing: one at a time, so that one of them is the last */
-    LOCK_WRITER,      /* a transaction, from begin to its end */
     LOCK_INSTALL,     /* replacing the manifest */
     LOCK_FLUSH,       /* flushing: keeps others from doing the same work, no more than that */
     LOCK_COMPACT      /* likewise */
 };
-#define LOCK_MAKING ((uint64_t)1 << 40) /* + number: this table file is being made */
-#define LOCK_PIN ((uint64_t)1 << 41)    /* + edit, shared: reads this manifest's tables */
+#define LOCK_MAKING ((uint64_t)1 << 40)  /* + number: this table file is being made */
+#define LOCK_PIN ((uint64_t)1 << 41)     /* + edit, shared: reads this manifest's tables */
+#define LOCK_PROCESS ((uint64_t)1 << 42) /* + number: this process lives */
 
 /* How a store object takes part. */
 typedef enum sharing {

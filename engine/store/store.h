@@ -122,6 +122,7 @@ struct fkv_store {
     _Atomic(shared_page *) mapped;
     shared_page *own_page, *old_mapped;
     uint64_t session; /* the page's, as we know it */
+    uint64_t process; /* our number on the page; SHARING_FULLY */
     int first;        /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
     uint8_t uuid[16];     /* settled at open */
@@ -291,6 +292,10 @@ void store_not_alone(fkv_store *s);
 ** shared: threads of this process have mutexes. */
 FKV_MUST_CHECK fkv_status store_lock(fkv_store *s, uint64_t byte, uint32_t timeout_ms);
 void store_unlock(fkv_store *s, uint64_t byte);
+
+/* The same for the right to write (share.h). REQUIRES: this thread's transaction is s->writer. */
+FKV_MUST_CHECK fkv_status store_lock_writer(fkv_store *s, uint32_t timeout_ms);
+void store_unlock_writer(fkv_store *s);
 
 /* -- pin.c -- */
 FKV_MUST_CHECK fkv_status store_pin_edit(fkv_store *s, uint64_t edit);

@@ -77,13 +77,13 @@ static void give_up_writer_lock(fkv_store *s)
 static fkv_status lock_out_processes(fkv_txn *t, uint32_t timeout_ms)
 {
     fkv_store *s = t->store;
-    fkv_status rc = store_lock(s, LOCK_WRITER, timeout_ms);
+    fkv_status rc = store_lock_writer(s, timeout_ms);
 
     if (rc == FKV_BUSY) return FKV_RAISEF(FKV_BUSY, "another process is writing to the store");
     if (rc) return rc;
     rc = store_follow(s);
     if (!rc && atomic_load(&store_page(s)->writing)) rc = store_take_over(t);
-    if (rc) store_unlock(s, LOCK_WRITER);
+    if (rc) store_unlock_writer(s);
     return rc;
 }
 
@@ -108,7 +108,7 @@ static void end_transaction(fkv_txn *t)
                               memory_order_release);
         atomic_store(&page->writing, 0);
     }
-    store_unlock(s, LOCK_WRITER);
+    store_unlock_writer(s);
     give_up_writer_lock(s);
 }
 
