@@ -43,6 +43,15 @@ switches() {
 25|a checksum does not cover where the bytes belong|unit/test_base unit/test_table_damage
 26|the output of a failed compaction is left lying|crash/test_faults unit/test_pick_model
 27|the right to write is taken from a process that lives|processes/test_mishaps processes/test_processes
+28|a prepared transaction is rolled back without a mark in the log|crash/test_power_cut processes/test_takeover
+29|a transaction in doubt counts as committed though nobody was told so|crash/test_kill processes/test_takeover
+30|damage in the log is taken for its end|unit/test_wal_damage crash/test_damage
+31|a failed sync is not the end of writing|crash/test_faults
+32|stale bytes of another segment count as records|unit/test_wal_damage unit/test_wal
+33|a commit is acknowledged before the log is synced|crash/test_all_short_histories crash/test_power_cut
+34|the header of a log segment is not synced before records|crash/test_all_short_histories unit/test_wal
+35|the folder is not synced after a log segment is begun|crash/test_all_short_histories crash/test_power_cut
+36|a log segment goes before its rows are in tables|crash/test_kill model/test_engine_model
 END
 }
 

@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "store/store.h"
 
 enum { RETRY_US = 500 * 1000, SYNC_AFTER_US = 400 * 1000, LEISURE_US = 1000 * 1000 };
@@ -25,7 +26,7 @@ enum { LEISURE_FILES = 2 }; /* what is merged in level 0 when nobody writes: rea
 void store_poison(fkv_store *s)
 {
     s->env->mutex_lock(s->env, s->mu);
-    if (!atomic_load(&s->poisoned)) {
+    if (!atomic_load(&s->poisoned) && !SABOTAGE(31)) {
         (void)snprintf(s->poison_text, sizeof s->poison_text, "%s", fkv_errmsg());
         atomic_store(&s->poisoned, 1);
         if (!atomic_load(&s->read_only)) atomic_store(&store_page(s)->poisoned, 1);

@@ -22,6 +22,7 @@
 #include <assert.h>
 
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "store/store.h"
 
 static uint64_t durable(const fkv_store *s)
@@ -49,7 +50,7 @@ static fkv_status abort_logged(fkv_txn *t)
         superversion_unref(t->ready);
         t->ready = NULL;
     }
-    if (t->logged) {
+    if (t->logged && !SABOTAGE(28)) {
         rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, durable(s));
         if (!rc && t->logged_sync && !t->hosted) rc = store_sync_log(s);
         if (!rc) settled(s);
@@ -227,7 +228,7 @@ static fkv_status prepare(fkv_txn *t, fkv_durability durability, int hosted)
     if (rc) return rc;
     t->hosted = hosted;
     if (durability == FKV_SYNC) {
-        rc = store_sync_log(s);
+        if (!SABOTAGE(33)) rc = store_sync_log(s);
         if (!rc && store_poisoned(s)) rc = store_check_writable(s); /* another process heard it */
         if (rc) {
             fkv_ignore(abort_logged(t)); /* the store is poisoned, the log is as it is */

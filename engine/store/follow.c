@@ -19,6 +19,7 @@
 ** where the valid records end, and durably: the PREPARE itself may have been made durable.
 */
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "io/filename.h"
 #include "store/store.h"
 
@@ -460,7 +461,7 @@ fkv_status store_decide(fkv_store *s, const fkv_txn *asker, const wal_record *w,
         return FKV_OK;
     }
     s->env->boot_id(s->env, boot);
-    *commit = w->flags & WAL_FLAG_SYNC && memcmp(boot, boot_id, sizeof boot) != 0;
+    *commit = w->flags & WAL_FLAG_SYNC && (memcmp(boot, boot_id, sizeof boot) != 0 || SABOTAGE(29));
     return FKV_OK;
 }
 

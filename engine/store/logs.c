@@ -5,6 +5,7 @@
 ** retired when a durable manifest says that replay begins behind it.
 */
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "io/filename.h"
 #include "store/store.h"
 
@@ -345,7 +346,8 @@ void store_retire_logs(fkv_store *s, uint64_t lsn)
 
         env->mutex_lock(env, s->mu);
         /* A segment ends where its successor begins; the tail is never retired here. */
-        if (s->log_count > 1 && s->logs[1].start_lsn <= lsn && !s->logs[0].syncing) {
+        if (s->log_count > 1 && (s->logs[1].start_lsn <= lsn || SABOTAGE(36)) &&
+            !s->logs[0].syncing) {
             gone = s->logs[0];
             if (gone.segment == s->log) s->log = NULL; /* another process has appended since */
             s->log_count--;
