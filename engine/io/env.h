@@ -130,9 +130,10 @@ struct fkv_env {
 
     /* -- memory, clocks, chance ------------------------------------------------------------- */
 
-    /* A zeroed, page-aligned region whose pages cost memory only once touched. NULL when there is
-    ** none. unmap gives it back. */
-    void *(*map)(fkv_env *, size_t size);
+    /* A zeroed, page-aligned region whose pages cost memory only once touched. `dense`: they will
+    ** be touched from front to back, so that a few large pages are better than many small ones:
+    ** less than a tenth of the page faults. NULL when there is none. unmap gives it back. */
+    void *(*map)(fkv_env *, size_t size, int dense);
     void (*unmap)(fkv_env *, void *base, size_t size);
 
     uint64_t (*now_us)(fkv_env *); /* monotonic microseconds */

@@ -22,7 +22,7 @@ void posix_fd_keep(posix_fd *f);  /* list it; f->fd is set */
 void posix_fd_close(posix_fd *f); /* close it; it need not be listed */
 uint32_t posix_fork_count(fkv_env *env);
 
-void *posix_map(fkv_env *env, size_t size);
+void *posix_map(fkv_env *env, size_t size, int dense);
 void posix_unmap(fkv_env *env, void *base, size_t size);
 uint64_t posix_now_us(fkv_env *env);
 uint64_t posix_now_ns(fkv_env *env);

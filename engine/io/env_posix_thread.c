@@ -53,12 +53,17 @@ fkv_status posix_fail(fkv_status status, const char *action, const char *object,
 
 /* -- memory --------------------------------------------------------------------------------- */
 
-void *posix_map(fkv_env *env, size_t size)
+enum { LARGE_PAGE = 2 << 20 }; /* on most machines */
+
+void *posix_map(fkv_env *env, size_t size, int dense)
 {
     void *base = mmap(NULL, size ? size : 1, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     (void)env;
-    return base == MAP_FAILED ? NULL : base;
+    if (base == MAP_FAILED) return NULL;
+    if (dense && size >= 2 * LARGE_PAGE)
+        (void)madvise(base, size, MADV_HUGEPAGE); /* or small ones */
+    return base;
 }
 
 void posix_unmap(fkv_env *env, void *base, size_t size)

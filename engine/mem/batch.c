@@ -14,7 +14,7 @@ fkv_status batch_new(fkv_env *env, size_t capacity, batch **out)
     b->env = env;
     b->refs = 1;
     b->capacity = BATCH_HEADROOM + capacity;
-    b->bytes = env->map(env, b->capacity);
+    b->bytes = env->map(env, b->capacity, 0);
     if (!b->bytes) {
         alloc_free(b);
         return FKV_RAISE(FKV_NOMEM);
@@ -135,7 +135,7 @@ fkv_status batch_payload(batch *b, uint8_t **bytes, size_t *size, uint8_t **copy
     *bytes = b->bytes + BATCH_HEADROOM;
     *size = b->used - BATCH_HEADROOM;
     if (b->dead_ops == 0) return FKV_OK;
-    out = b->env->map(b->env, b->used);
+    out = b->env->map(b->env, b->used, 1);
     if (!out) return FKV_RAISE(FKV_NOMEM);
     while (at < b->used) {
         const mem_record *r = (const mem_record *)(const void *)(b->bytes + at);

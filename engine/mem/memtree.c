@@ -80,10 +80,13 @@ void mem_record_write(void *at, entry_kind kind, fkv_slice key, fkv_slice value,
     if (value.size) memcpy(p, value.data, value.size);
 }
 
+/* From here on the half of a large page that a memtable leaves untouched is little beside it. */
+enum { DENSE_BYTES = 64 << 20 };
+
 fkv_status memtree_init(memtree *t, fkv_env *env, size_t capacity, const uint8_t *records)
 {
     *t = (memtree){0};
-    t->arena = env->map(env, capacity);
+    t->arena = env->map(env, capacity, !records && capacity >= DENSE_BYTES);
     if (!t->arena) return FKV_RAISE(FKV_NOMEM);
     t->env = env;
     t->capacity = capacity;

@@ -20,8 +20,9 @@
 #include "wal/format.h"
 
 struct wal_reader {
+    fkv_env *env;
     uint8_t *bytes;
-    size_t size;
+    size_t mapped, size; /* of the file; what could be read */
     wal_segment_info info;
     uint64_t salt;
     uint64_t position; /* LSN of the next record */
@@ -84,12 +85,14 @@ static fkv_status load_segment(fkv_env *env, env_dir *dir, uint64_t number, wal_
     *out = NULL;
     if (!r) return FKV_RAISE(FKV_NOMEM);
     filename_wal(number, r->name);
+    r->env = env;
     r->info.number = number;
     rc = env->file_open(env, dir, r->name, ENV_READ | ENV_UNCACHED, &file);
     if (!rc) rc = env->file_size(env, file, &size);
     if (!rc && size > SIZE_MAX / 2) rc = FKV_RAISEF(FKV_CORRUPT, "%s: impossible size", r->name);
     if (!rc) {
-        r->bytes = alloc_bytes((size_t)size);
+        r->mapped = (size_t)size;
+        r->bytes = env->map(env, r->mapped, 1);
         if (!r->bytes) rc = FKV_RAISE(FKV_NOMEM);
     }
     if (!rc) rc = env->file_read(env, file, 0, r->bytes, (size_t)size, &r->size);
@@ -133,7 +136,7 @@ fkv_status wal_segment_blank(fkv_env *env, env_dir *dir, uint64_t number, int *b
 void wal_reader_close(wal_reader *r)
 {
     if (!r) return;
-    alloc_free(r->bytes);
+    r->env->unmap(r->env, r->bytes, r->mapped);
     alloc_free(r);
 }
 

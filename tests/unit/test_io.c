@@ -341,7 +341,7 @@ static void check_threads(fkv_env *env, env_dir *dir)
 static void check_world(fkv_env *env, env_dir *dir)
 {
     uint8_t a[64] = {0}, b[64] = {0}, zeros[64] = {0};
-    uint8_t *region = env->map(env, (size_t)1 << 30);
+    uint8_t *region = env->map(env, (size_t)1 << 30, 0);
     uint64_t before = env->now_us(env);
 
     (void)dir;
@@ -350,7 +350,7 @@ static void check_world(fkv_env *env, env_dir *dir)
     CHECK(region[0] == 0 && region[((size_t)1 << 30) - 1] == 0);
     region[12345678] = 1;
     env->unmap(env, region, (size_t)1 << 30);
-    CHECK(env->map(env, SIZE_MAX / 2) == NULL);
+    CHECK(env->map(env, SIZE_MAX / 2, 0) == NULL);
     env->sleep_us(env, 3000);
     CHECK(env->now_us(env) - before >= 3000);
     CHECK(env->wall_ms(env) / 1000 - (int64_t)time(NULL) <= 1);

@@ -393,7 +393,7 @@ static fkv_status operate(bench *b, int kind, int which)
         rc = which ? env->dir_remove(env, "none") : env->file_remove(env, b->dir, "none");
         return rc == FKV_NOTFOUND ? FKV_OK : rc;
     case ENV_OP_MAP:
-        region = env->map(env, 4096);
+        region = env->map(env, 4096, 0);
         if (region) env->unmap(env, region, 4096);
         return region ? FKV_OK : FKV_FULL; /* the status every case arms */
     default:

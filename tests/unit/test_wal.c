@@ -342,6 +342,14 @@ static void *dry_resize(void *ptr, size_t size)
     return heap_left-- > 0 ? realloc(ptr, size) : NULL;
 }
 
+static void *no_map(fkv_env *env, size_t size, int dense)
+{
+    (void)env;
+    (void)size;
+    (void)dense;
+    return NULL;
+}
+
 static void no_memory(void)
 {
     static const alloc_hook dry_heap = {dry_resize, free};
@@ -362,10 +370,14 @@ static void no_memory(void)
     CHECK_STATUS(add(&j, WAL_COMMIT, 0, 0, 0), FKV_OK);
     for (int n = 0; !r && n < 100; n++) {
         heap_left = n;
-        CHECK(wal_reader_open(j.env, j.dir, STORE, NUMBER, &r) == (n < 3 ? FKV_NOMEM : FKV_OK));
+        CHECK(wal_reader_open(j.env, j.dir, STORE, NUMBER, &r) == (n < 2 ? FKV_NOMEM : FKV_OK));
     }
     wal_reader_close(r);
     heap_left = 1000;
+    rig = (struct rig){.env = *j.env};
+    rig.env.map = no_map;
+    CHECK_STATUS(wal_reader_open(&rig.env, j.dir, STORE, NUMBER, &r), FKV_NOMEM);
+    CHECK(r == NULL);
     CHECK(replays(&j, NUMBER, UINT64_MAX, 1, FKV_NOTFOUND));
     journal_release(&j);
     alloc_set_hook(NULL);
