@@ -260,7 +260,7 @@ mode-%: FORCE
 
 $(ENGINE_TESTS): %: %.o $(ENGINE_OBJ) $(B)/sources
 	@echo "  link  $@"
-	@$(LINK_TEST) $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(LIBS)
+	@$(LINK_TEST) $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(LIBS) -ldl
 
 $(B)/tests/oracle/test_oracle: $(ORACLE_OBJ)
 $(SQL_TESTS): %: %.o $(ENGINE_OBJ) $(CORE_OBJ) $(B)/sources

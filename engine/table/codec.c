@@ -57,7 +57,10 @@ static z_stream *deflate_stream(codec_state *s, int level)
 {
     z_stream *z = s->deflate;
 
-    if (z && s->level == level) return deflateReset(z) == Z_OK ? z : NULL;
+    if (z && s->level == level) {
+        (void)deflateReset(z); /* (what it would refuse, deflate refuses) */
+        return z;
+    }
     if (!z) {
         z = alloc_zero(sizeof *z);
         if (!z) return NULL;
@@ -100,7 +103,8 @@ static fkv_status zlib_decompress(const uint8_t *data, size_t size, uint8_t *out
     z.next_out = out;
     z.avail_out = (uInt)raw_size;
     rc = inflateInit(&z);
-    if (rc != Z_OK) return rc == Z_MEM_ERROR ? FKV_RAISE(FKV_NOMEM) : FKV_RAISE(FKV_CORRUPT);
+    if (rc == Z_MEM_ERROR) return FKV_RAISE(FKV_NOMEM);
+    if (rc != Z_OK) return FKV_RAISEF(FKV_UNSUPPORTED, "zlib %s does not start", zlibVersion());
     rc = inflate(&z, Z_FINISH);
     whole = rc == Z_STREAM_END && z.avail_in == 0 && z.avail_out == 0;
     inflateEnd(&z);
