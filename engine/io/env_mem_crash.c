@@ -159,7 +159,6 @@ fkv_status mem_node_keep(mem_node *node, size_t offset, size_t size)
 {
     fkv_status rc;
 
-    if (size == 0) return FKV_OK;
     for (uint64_t sector = offset / MEM_SECTOR; sector * MEM_SECTOR < offset + size; sector++) {
         if (sector * MEM_SECTOR >= node->synced_size) break;
         rc = keep_sector(node, sector);

@@ -119,9 +119,14 @@ static void check_opening(fkv_env *env, env_dir *dir)
         CHECK_STATUS(env->file_rename(env, dir, "a", bad[i]), FKV_INVALID);
     }
     CHECK_STATUS(env->dir_open(env, absent, 0, &other), FKV_NOTFOUND);
-    CHECK(other == NULL);
+    CHECK(other == NULL && strstr(fkv_errmsg(), absent));
     CHECK_STATUS(env->dir_remove(env, absent), FKV_NOTFOUND);
     REQUIRE_OK(env->dir_open(env, beside, ENV_CREATE, &other));
+    {
+        env_dir *again = (env_dir *)&again;
+        CHECK_STATUS(env->dir_open(env, beside, ENV_CREATE | ENV_EXCLUSIVE, &again), FKV_BUSY);
+        CHECK(again == NULL && strstr(fkv_errmsg(), beside));
+    }
     CHECK_STATUS(env->dir_identity(env, dir, &one), FKV_OK);
     CHECK_STATUS(env->dir_identity(env, other, &two), FKV_OK);
     CHECK(memcmp(&one, &two, sizeof one) != 0);
@@ -149,6 +154,8 @@ static void check_reading(fkv_env *env, env_dir *dir)
     CHECK_STATUS(env->file_write(env, file, 3, data, 0), FKV_OK);
     CHECK_STATUS(env->file_read(env, file, 8, data, sizeof data, &got), FKV_OK);
     CHECK(got == 7 && memcmp(data, "\0\0hello", 7) == 0); /* the gap reads as zeros */
+    CHECK_STATUS(env->file_read(env, file, 12, data, 0, &got), FKV_OK);
+    CHECK(got == 0);
     CHECK_STATUS(env->file_read(env, file, 12, data, 2, &got), FKV_OK);
     CHECK(got == 2 && memcmp(data, "ll", 2) == 0);
     CHECK_STATUS(env->file_read(env, file, 15, data, 5, &got), FKV_OK);
@@ -160,6 +167,7 @@ static void check_reading(fkv_env *env, env_dir *dir)
     CHECK_STATUS(env->file_read(env, file, INT64_MAX, data, 5, &got), FKV_OK);
     CHECK(got == 0);
     CHECK_STATUS(env->file_write(env, file, UINT64_MAX - 2, "hello", 5), FKV_IOERR);
+    CHECK_STATUS(env->file_write(env, file, INT64_MAX - 2, "hello", 5), FKV_IOERR);
     CHECK_STATUS(env->file_write(env, file, 12, "LLO, there", 10), FKV_OK);
     CHECK_STATUS(env->file_read(env, file, 10, data, sizeof data, &got), FKV_OK);
     CHECK(got == 12 && memcmp(data, "heLLO, there", 12) == 0);
@@ -288,6 +296,90 @@ static void check_names(fkv_env *env, env_dir *dir)
     CHECK(holds(env, dir, "y", "new"));
 }
 
+/* A second name is the same file, and no copy; whoever has it open sees whether a name is left. */
+static void check_linking(fkv_env *env, env_dir *dir)
+{
+    char beside[64];
+    env_dir *other = NULL;
+    env_file *file;
+    int linked = 9;
+
+    (void)snprintf(beside, sizeof beside, "/tmp/fkv_test_io_%d_beside", (int)getpid());
+    REQUIRE_OK(env->dir_open(env, beside, ENV_CREATE | ENV_EXCLUSIVE, &other));
+    CHECK_STATUS(put(env, dir, "a", "one", 1), FKV_OK);
+    CHECK_STATUS(env->file_link(env, dir, "a", other, "b"), FKV_OK);
+    CHECK_STATUS(env->file_link(env, dir, "a", dir, "c"), FKV_OK);
+    CHECK(holds(env, other, "b", "one") && holds(env, dir, "c", "one"));
+    CHECK_STATUS(put(env, other, "b", "two", 0), FKV_OK);
+    CHECK(holds(env, dir, "a", "two") && holds(env, dir, "c", "two"));
+
+    CHECK_STATUS(put(env, dir, "d", "other", 0), FKV_OK);
+    CHECK_STATUS(env->file_link(env, dir, "d", other, "b"), FKV_BUSY); /* replaces nothing */
+    CHECK(strstr(fkv_errmsg(), "b") && holds(env, other, "b", "two"));
+    CHECK_STATUS(env->file_link(env, dir, "none", other, "n"), FKV_NOTFOUND);
+    CHECK_STATUS(env->file_link(env, dir, "a/b", other, "n"), FKV_INVALID);
+    CHECK_STATUS(env->file_link(env, dir, "a", other, ".."), FKV_INVALID);
+    CHECK(holds(env, other, "n", NULL));
+
+    REQUIRE_OK(env->file_open(env, dir, "a", ENV_READ, &file));
+    CHECK_STATUS(env->file_linked(env, file, &linked), FKV_OK);
+    CHECK(linked == 1);
+    CHECK_STATUS(env->file_remove(env, dir, "a"), FKV_OK);
+    CHECK_STATUS(env->file_remove(env, dir, "c"), FKV_OK);
+    CHECK_STATUS(env->file_linked(env, file, &linked), FKV_OK);
+    CHECK(linked == 1); /* by "b" */
+    CHECK_STATUS(env->file_remove(env, other, "b"), FKV_OK);
+    CHECK_STATUS(env->file_linked(env, file, &linked), FKV_OK);
+    CHECK(linked == 0);
+    env->file_close(env, file);
+    CHECK_STATUS(env->dir_remove(env, beside), FKV_OK);
+    CHECK_STATUS(env->file_link(env, dir, "d", other, "b"), FKV_NOTFOUND); /* into what is gone */
+    env->dir_close(env, other);
+}
+
+static void check_sharing(fkv_env *env, env_dir *dir)
+{
+    enum { SIZE = 4096 };
+    env_file *a, *b, *reader;
+    void *one = NULL, *two = NULL, *three = NULL;
+    int held = 9, shares = 9;
+
+    CHECK_STATUS(env->dir_shares(env, dir, &shares), FKV_OK);
+    CHECK(shares == 0 || shares == 1);
+    REQUIRE_OK(env->file_open(env, dir, "page", RW, &a));
+    REQUIRE_OK(env->file_open(env, dir, "page", RW, &b));
+    REQUIRE_OK(env->file_open(env, dir, "page", ENV_READ, &reader));
+    REQUIRE_OK(env->file_allocate(env, a, 0, SIZE));
+    REQUIRE_OK(env->file_share(env, a, SIZE, &one));
+    REQUIRE_OK(env->file_share(env, b, SIZE, &two));
+    REQUIRE_OK(env->file_share(env, reader, SIZE, &three));
+    CHECK(((char *)one)[SIZE - 1] == 0);
+    memcpy((char *)one + 100, "hello", 5);
+    CHECK(memcmp((char *)two + 100, "hello", 5) == 0);
+    env->file_unshare(env, one, SIZE);
+    memcpy((char *)two + 100, "HELLO", 5);
+    CHECK(memcmp((char *)three + 100, "HELLO", 5) == 0);
+    env->file_unshare(env, two, SIZE);
+    env->file_unshare(env, three, SIZE);
+
+    CHECK_STATUS(env->file_lock(env, a, 7, ENV_LOCK_SHARED), FKV_OK);
+    CHECK_STATUS(env->file_locked(env, a, 0, 100, &held), FKV_OK);
+    CHECK(held == 0); /* one's own */
+    CHECK_STATUS(env->file_locked(env, b, 0, 7, &held), FKV_OK);
+    CHECK(held == 0);
+    CHECK_STATUS(env->file_locked(env, b, 5, 3, &held), FKV_OK);
+    CHECK(held == 1);
+    CHECK_STATUS(env->file_locked(env, b, 8, 1, &held), FKV_OK);
+    CHECK(held == 0);
+    CHECK_STATUS(env->file_locked(env, b, 5, 0, &held), FKV_OK);
+    CHECK(held == 0);
+    env->file_close(env, a);
+    CHECK_STATUS(env->file_locked(env, b, 7, 1, &held), FKV_OK);
+    CHECK(held == 0);
+    env->file_close(env, b);
+    env->file_close(env, reader);
+}
+
 typedef struct handover {
     fkv_env *env;
     env_mutex *mutex;
@@ -362,6 +454,8 @@ static void check_world(fkv_env *env, env_dir *dir)
     env->boot_id(env, b);
     CHECK(memcmp(a, b, 16) == 0 && memcmp(a, zeros, 16) != 0);
     CHECK(env->process_id(env) == (uint64_t)getpid());
+    CHECK(env->fork_count(env) == env_posix()->fork_count(env_posix()));
+    CHECK(env->now_ns(env) / 1000 - before < 60000000);
 }
 
 static void opening(void)
@@ -383,6 +477,14 @@ static void locking(void)
 static void names(void)
 {
     on_all(check_names);
+}
+static void linking(void)
+{
+    on_all(check_linking);
+}
+static void sharing(void)
+{
+    on_all(check_sharing);
 }
 static void threads(void)
 {
@@ -584,6 +686,7 @@ static void filenames(void)
 }
 
 TEST_MAIN("test_io", TEST_CASE(opening), TEST_CASE(reading), TEST_CASE(allocating),
-          TEST_CASE(locking), TEST_CASE(names), TEST_CASE(threads), TEST_CASE(world),
-          TEST_CASE(posix_only_regular_files), TEST_CASE(posix_descriptors_above_two),
-          TEST_CASE(posix_permissions), TEST_CASE(faults_share_one_count), TEST_CASE(filenames))
+          TEST_CASE(locking), TEST_CASE(names), TEST_CASE(linking), TEST_CASE(sharing),
+          TEST_CASE(threads), TEST_CASE(world), TEST_CASE(posix_only_regular_files),
+          TEST_CASE(posix_descriptors_above_two), TEST_CASE(posix_permissions),
+          TEST_CASE(faults_share_one_count), TEST_CASE(filenames))

@@ -295,11 +295,31 @@ static void dry_release(void *ptr)
     free(ptr);
 }
 
+static fkv_status ignore_each(void *arg, const char *name)
+{
+    (void)arg;
+    return name[0] ? FKV_OK : FKV_INVALID;
+}
+
+/* Give a file so many more names. */
+static fkv_status link_some(fkv_env *env, env_dir *dir, const char *name, int count)
+{
+    fkv_status rc = FKV_OK;
+
+    for (int i = 0; !rc && i < count; i++) {
+        char to[16];
+        (void)snprintf(to, sizeof to, "%s%d", name, i);
+        rc = env->file_link(env, dir, name, dir, to);
+    }
+    return rc;
+}
+
 /* A little of everything; stops at the first failure. */
 static fkv_status exercise(fkv_env *env)
 {
     env_dir *dir = NULL;
     env_file *file = NULL;
+    void *page = NULL;
     fkv_status rc = env->dir_open(env, "d", ENV_CREATE, &dir);
 
     if (!rc) rc = env->file_open(env, dir, "a", RW, &file);
@@ -307,9 +327,14 @@ static fkv_status exercise(fkv_env *env)
     if (!rc) rc = env->file_sync(env, file);
     if (!rc) rc = env->file_write(env, file, 2, "TEXT", 4);
     if (!rc) rc = env->file_allocate(env, file, 0, 9000);
-    if (!rc) rc = env->file_lock(env, file, 0, ENV_LOCK_EXCLUSIVE);
+    for (uint64_t byte = 0; !rc && byte < 9; byte++) /* more than there is room for at first */
+        rc = env->file_lock(env, file, byte, ENV_LOCK_EXCLUSIVE);
+    if (!rc) rc = env->file_share(env, file, 100, &page);
+    if (!rc) rc = env->dir_list(env, dir, ignore_each, NULL);
+    if (!rc) rc = link_some(env, dir, "a", 15); /* that fills the first 16 places for names */
     if (!rc) rc = env->file_rename(env, dir, "a", "b");
     if (!rc) rc = env->dir_sync(env, dir);
+    if (!rc) rc = link_some(env, dir, "b", 32); /* and that all places for operations */
     if (!rc) rc = env->file_remove(env, dir, "b");
     env->file_close(env, file);
     env->dir_close(env, dir);
@@ -322,7 +347,7 @@ static void memory_may_run_out(void)
     fkv_status rc = FKV_NOMEM;
 
     alloc_set_hook(&dry_heap);
-    for (int n = 0; rc && n < 100; n++) {
+    for (int n = 0; rc && n < 300; n++) {
         fkv_env *env = NULL;
 
         heap_left = n;
@@ -337,6 +362,9 @@ static void memory_may_run_out(void)
     {
         fkv_env *base = env_posix(), *env;
         env_thread *thread;
+        env_fault_free(NULL);
+        CHECK_STATUS(env_fault_new(base, &env), FKV_NOMEM); /* no memory for its mutex */
+        CHECK(env == NULL);
         CHECK_STATUS(env_fault_new(base, &env), FKV_NOMEM);
         CHECK(env == NULL);
         CHECK_STATUS(base->thread_start(base, NULL, NULL, "t", &thread), FKV_NOMEM);
@@ -388,12 +416,19 @@ static fkv_status operate(bench *b, int kind, int which)
         env->dir_close(env, dir);
         return rc;
     case ENV_OP_RENAME:
-        return env->file_rename(env, b->dir, "f", "f");
-    case ENV_OP_REMOVE: /* what is absent: FKV_NOTFOUND is its success */
+        if (!which) return env->file_rename(env, b->dir, "f", "f");
+        rc = env->file_link(env, b->dir, "f", b->dir, "f");
+        return rc == FKV_BUSY ? FKV_OK : rc; /* it got so far */
+    case ENV_OP_REMOVE:                      /* what is absent: FKV_NOTFOUND is its success */
         rc = which ? env->dir_remove(env, "none") : env->file_remove(env, b->dir, "none");
         return rc == FKV_NOTFOUND ? FKV_OK : rc;
     case ENV_OP_MAP:
-        region = env->map(env, 4096, 0);
+        if (which) {
+            rc = env->file_share(env, b->file, 16, &region);
+            CHECK((rc == FKV_OK) == (region != NULL));
+            return rc;
+        }
+        region = env->map(env, 4096);
         if (region) env->unmap(env, region, 4096);
         return region ? FKV_OK : FKV_FULL; /* the status every case arms */
     default:
@@ -468,7 +503,7 @@ static void faults_of_every_kind(void)
 
 static void faults_in_writes(void)
 {
-    env_fault fault = {.kinds = ENV_OP_WRITE, .countdown = 1, .status = FKV_IOERR};
+    env_fault fault = {.kinds = ENV_OP_WRITE, .countdown = 1}; /* no status: FKV_IOERR */
     char data[16];
     uint64_t size = 0;
     size_t got = 0;
@@ -520,7 +555,39 @@ static void clock_shifts(void)
     bench_close(&b);
 }
 
+/* Also where a byte of the number goes round. */
+static void every_cut_is_another_boot(void)
+{
+    uint8_t seen[600][16];
+    disk d;
+
+    REQUIRE(disk_open(&d));
+    for (size_t i = 0; i < 600; i++) {
+        d.env->boot_id(d.env, seen[i]);
+        for (size_t k = i < 300 ? 0 : i - 300; k < i; k++) CHECK(memcmp(seen[i], seen[k], 16) != 0);
+        REQUIRE(disk_crash(&d, i));
+    }
+    disk_close(&d);
+}
+
+/* A cut while somebody still has something open would be no cut. */
+static void cut_needs_all_closed(void)
+{
+    env_file *file;
+    disk d;
+
+    REQUIRE(disk_open(&d));
+    CHECK_STATUS(env_mem_crash(d.env, 0), FKV_MISUSE);
+    CHECK(strcmp(fkv_errmsg(), "power cut with 1 files or directories open") == 0);
+    REQUIRE_OK(d.env->file_open(d.env, d.dir, "huge", RW, &file));
+    CHECK_STATUS(d.env->file_write(d.env, file, (uint64_t)1 << 62, "x", 1), FKV_FULL);
+    d.env->file_close(d.env, file);
+    CHECK(is_all(&d, "huge", 0, 0));
+    disk_close(&d);
+}
+
 TEST_MAIN("test_io_crash", TEST_CASE(cut_loses_unsynced_writes), TEST_CASE(cut_undoes_names),
           TEST_CASE(cut_tears_sectors), TEST_CASE(cut_mixes_names), TEST_CASE(cut_against_model),
-          TEST_CASE(memory_may_run_out), TEST_CASE(faults_of_every_kind),
+          TEST_CASE(memory_may_run_out), TEST_CASE(every_cut_is_another_boot),
+          TEST_CASE(cut_needs_all_closed), TEST_CASE(faults_of_every_kind),
           TEST_CASE(faults_in_writes), TEST_CASE(clock_shifts))
