@@ -55,6 +55,12 @@ damage|1000|files
 short-histories|1110|histories
 fuzz|5000000|executions
 coverage-branches|85|percent
+coverage-codecs-lines|100|percent
+coverage-codecs-branches|95|percent
+coverage-env-lines|100|percent
+coverage-env-branches|95|percent
+coverage-recovery-lines|100|percent
+coverage-recovery-branches|95|percent
 END
 }
 
@@ -205,15 +211,15 @@ row() { # NAME FLOOR UNIT
     SKIPPED*) SKIPPED=$((SKIPPED + 1)) ;;
     *) RED=$((RED + 1)) ;;
     esac
-    printf '%-18s %10s %-15s %9s %10s %8s  %s\n' "$1" "$points" "$3" "$failures" "$floor" \
+    printf '%-26s %10s %-15s %9s %10s %8s  %s\n' "$1" "$points" "$3" "$failures" "$floor" \
         "$seconds" "$verdict"
 }
 
-printf '\n%-18s %10s %-15s %9s %10s %8s\n' stage points "" failures floor seconds
+printf '\n%-26s %10s %-15s %9s %10s %8s\n' stage points "" failures floor seconds
 while IFS='|' read -r name floor unit _; do
     if wanted "$name"; then row "$name" "$floor" "$unit"; fi
 done < <(stages && more_rows)
-printf '%-18s %10s %-15s %9s %10s %8s\n\n' all "" "" "" "" "$(($(date +%s) - STARTED))"
+printf '%-26s %10s %-15s %9s %10s %8s\n\n' all "" "" "" "" "$(($(date +%s) - STARTED))"
 [ "$SKIPPED" = 0 ] || sed -n 's/^SKIPPED/mount-cut: SKIPPED/p' "$OUT/mount-cut.log"
 echo "$GREEN passed, $RED failed"
 [ "$RED" = 0 ] && [ "$GREEN" != 0 ]

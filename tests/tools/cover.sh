@@ -7,7 +7,7 @@
 # without assertions, whose other branch nobody can take. Then the suites run once, with the counts of
 # `make test`: programs, SQL scripts, tests/errors/, and, where `make verify` has fetched the newest
 # SQLite, what only that asks of us; not those that measure time. cover.py sums up what gcov says, and
-# leaves the lines that nothing ran in build/cover/missing. A suite that fails counts as a failure.
+# leaves what nothing ran or took in build/cover/missing. A suite that fails counts as a failure.
 #
 # Processes that end by _exit, as most children in these tests do, write down what they have run as
 # well (see cover_exit.c); those that are killed do not.
