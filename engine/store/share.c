@@ -216,7 +216,10 @@ static fkv_status join_fully(fkv_store *s)
         } else if (rc != FKV_BUSY) {
             return rc;
         }
-        if (env->now_us(env) >= until) return busy_error(s, s->mapped);
+        if (env->now_us(env) >= until) {
+            fkv_ignore(map_page(s)); /* for the name of who is there */
+            return busy_error(s, s->mapped);
+        }
         env->sleep_us(env, 500);
     }
 }
