@@ -108,7 +108,7 @@ static int begin(job *j, char **error)
 static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **error)
 {
     sqlite3 *db = NULL;
-    int64_t there = 0;
+    uint64_t there = 0;
     int ours = 0, rc;
 
     *stamp = 0;
@@ -130,15 +130,17 @@ static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **
                            j->store, j->parent);
     }
     rc = dbcopy_open(j->owner->db, j->schema, j->target, SQLITE_OPEN_READWRITE, &db, error);
-    if (rc == SQLITE_OK) {
-        there = host_stamp(db, "main");
-        rc = meta_names_store(db, "main", uuid, &ours);
+    if (rc == SQLITE_OK) rc = host_stamp(db, "main", &there);
+    if (rc == SQLITE_OK) rc = meta_names_store(db, "main", uuid, &ours);
+    if (rc && !*error) {
+        (void)errmap_tell(error, rc, "fastkv: \"%s\": %s", j->target, sqlite3_errstr(rc));
     }
     (void)sqlite3_close(db);
     if (rc == SQLITE_OK && there > 0 && ours) {
-        *stamp = (uint64_t)there;
+        *stamp = there;
         return SQLITE_OK;
     }
+    if (rc && rc != SQLITE_NOTADB) return rc; /* it may well be one */
     sqlite3_free(*error);
     return errmap_tell(error, SQLITE_ERROR,
                        "fastkv: \"%s\" is there, and is no backup of this database: choose "
@@ -230,6 +232,7 @@ static int open_source(job *j, const char *dir, const char *name, char **error)
     if (rc == SQLITE_OK) {
         fkv_uuid(j->from, uuid);
         rc = meta_names_store(j->source, "main", uuid, &ours);
+        if (rc) (void)errmap_tell(error, rc, "fastkv: \"%s\": %s", file, sqlite3_errstr(rc));
         if (rc == SQLITE_OK && !ours) {
             rc = errmap_tell(error, SQLITE_ERROR, "fastkv: \"%s\" is not the store of \"%s\"",
                              store, file);
@@ -283,8 +286,7 @@ static int replace_database(job *j, uint64_t stamp, char **error)
 
 static int run_restore(job *j, const char *dir, const char *name, char **error)
 {
-    int64_t older;
-    uint64_t stamp;
+    uint64_t older, stamp;
     int rc = begin(j, error);
 
     if (rc) return rc;
@@ -296,9 +298,10 @@ static int run_restore(job *j, const char *dir, const char *name, char **error)
         rc = kv_table_let_go(j->owner, j->schema, "fastkv_restore", busy, error);
     }
     if (rc) return rc;
-    older = host_stamp(j->owner->db, j->schema);
-    rc = errmap_give(error, fkv_backup_write(j->backup, j->parent, j->store,
-                                             older > 0 ? (uint64_t)older : 0, &stamp, &j->result));
+    rc = host_stamp(j->owner->db, j->schema, &older);
+    if (rc) return errmap_tell(error, rc, "fastkv: %s", sqlite3_errstr(rc));
+    rc = errmap_give(error,
+                     fkv_backup_write(j->backup, j->parent, j->store, older, &stamp, &j->result));
     if (rc == SQLITE_OK) rc = replace_database(j, stamp, error);
     return rc ? rc : errmap_give(error, fkv_backup_commit(j->backup, NULL, NULL));
 }

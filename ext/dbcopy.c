@@ -73,7 +73,7 @@ void dbcopy_remove(sqlite3 *db, const char *schema, const char *file)
 
     for (int i = 0; i < 4; i++) {
         char *path = sqlite3_mprintf("%s%s", file, suffixes[i]);
-        if (path && dbcopy_exists(db, schema, path, "")) (void)vfs->xDelete(vfs, path, 0);
+        if (path) (void)vfs->xDelete(vfs, path, 0); /* (to xAccess an empty file is not there) */
         sqlite3_free(path);
     }
 }
@@ -108,6 +108,9 @@ int dbcopy_make(sqlite3 *db, const char *schema, sqlite3 *source, const char *to
     }
     closed = sqlite3_close(copy);
     if (rc == SQLITE_OK) rc = closed;
+    if (rc && !*error) {
+        *error = sqlite3_mprintf("fastkv: the database cannot be copied: %s", sqlite3_errstr(rc));
+    }
     /* In WAL mode the last close brings all into the file and removes the log, or says nothing. */
     if (rc == SQLITE_OK && dbcopy_exists(db, schema, to, "-wal")) {
         rc = SQLITE_IOERR;

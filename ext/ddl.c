@@ -66,7 +66,8 @@ static int check_owner(kv_table *t, char **error)
 
     fkv_uuid(c->store, uuid);
     rc = meta_names_store(t->owner->db, t->schema_name, uuid, &known);
-    if (rc || known) return rc;
+    if (rc) return errmap_tell(error, rc, "fastkv: %s", sqlite3_errstr(rc));
+    if (known) return SQLITE_OK;
     st = has_rows(c, &rows);
     if (st) return errmap_give(error, st);
     if (!rows || c->in_txn) return SQLITE_OK;

@@ -379,8 +379,8 @@ void host_ended(conn *c, int committed)
     c->host.spills = db_count(c, SQLITE_DBSTATUS_CACHE_SPILL);
 }
 
-/* Read the id or the stamp by a statement for this once. *value is 0 if there is none. 0: it cannot
-** be told. */
+/* Read the id or the stamp by a statement for this once. *value is 0 if there is none. A result
+** code: it cannot be told. */
 static int read_once(sqlite3 *db, const char *schema, const char *format, uint64_t *value)
 {
     sqlite3_stmt *s = NULL;
@@ -391,7 +391,8 @@ static int read_once(sqlite3 *db, const char *schema, const char *format, uint64
     *value = rc == SQLITE_ROW ? id_of_row(s) : 0;
     (void)sqlite3_finalize(s);
     sqlite3_free(sql);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR; /* or no such table */
+    /* (SQLITE_ERROR: no such table.) */
+    return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR ? SQLITE_OK : rc;
 }
 
 /* In the file that `db` has open. SQLite syncs a WAL at a commit with synchronous=FULL, a truncated
@@ -425,7 +426,7 @@ static int look_again(conn *c, const char *format, uint64_t *id)
     }
     if (rc == SQLITE_OK && db) {
         (void)sqlite3_busy_timeout(db, LOOK_MS);
-        known = read_once(db, "main", format, id);
+        known = read_once(db, "main", format, id) == SQLITE_OK;
         if (known && *id) known = make_durable(db, "main", FKV_BACKGROUND);
     }
     (void)sqlite3_close(db);
@@ -477,11 +478,9 @@ int host_committed(void *arg, uint64_t id)
 
 /* -- stamps (backup.c) ------------------------------------------------------------------------- */
 
-int64_t host_stamp(sqlite3 *db, const char *schema)
+int host_stamp(sqlite3 *db, const char *schema, uint64_t *out)
 {
-    uint64_t stamp;
-
-    return read_once(db, schema, READ_STAMP, &stamp) ? (int64_t)stamp : -1;
+    return read_once(db, schema, READ_STAMP, out);
 }
 
 int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error)
@@ -521,13 +520,11 @@ void host_forget(conn *c)
 int host_stamped(void *arg, uint64_t stamp)
 {
     conn *c = arg;
-    int64_t there = host_stamp(c->owner->db, c->schema);
-    uint64_t seen;
+    uint64_t there, seen;
 
-    if (there < 0) return -1;
+    if (host_stamp(c->owner->db, c->schema, &there)) return -1;
     /* What this snapshot has is there, however old it is; what it has not, may have come since. */
-    if ((uint64_t)there == stamp)
-        return make_durable(c->owner->db, c->schema, FKV_BACKGROUND) ? 1 : -1;
+    if (there == stamp) return make_durable(c->owner->db, c->schema, FKV_BACKGROUND) ? 1 : -1;
     if (sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE) return 0;
     if (!look_again(c, READ_STAMP, &seen)) return -1;
     return seen == stamp;
@@ -535,12 +532,14 @@ int host_stamped(void *arg, uint64_t stamp)
 
 int host_file_committed(void *arg, uint64_t id)
 {
-    return host_id_of_file(arg) == id;
+    uint64_t there;
+
+    return read_once(arg, "main", READ_ID, &there) ? -1 : there == id;
 }
 
 int host_file_stamped(void *arg, uint64_t stamp)
 {
-    int64_t there = host_stamp(arg, "main");
+    uint64_t there;
 
-    return there < 0 ? -1 : (uint64_t)there == stamp;
+    return host_stamp(arg, "main", &there) ? -1 : there == stamp;
 }

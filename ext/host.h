@@ -82,9 +82,9 @@ int host_make_durable(conn *c);
 /* fkv_options.host_committed; arg is the conn. */
 int host_committed(void *arg, uint64_t id);
 
-/* Row 2 of HOST_TABLE: the stamp of the backup that this database is, or came from; 0 = none, -1:
-** it cannot be read now. */
-int64_t host_stamp(sqlite3 *db, const char *schema);
+/* Row 2 of HOST_TABLE: the stamp of the backup that this database is, or came from; 0 = none. A
+** result code: it cannot be read now. */
+int host_stamp(sqlite3 *db, const char *schema, uint64_t *out);
 int host_put_stamp(sqlite3 *db, uint64_t stamp, char **error); /* a result code; schema main */
 
 /* Row 1, in any connection; 0 = none. */

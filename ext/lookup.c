@@ -30,29 +30,42 @@ static kv_table *find(registry *owner, const char *name)
     return best;
 }
 
-/* A table nobody has named yet in this connection is not connected: preparing a query does it. */
-static kv_table *find_or_connect(registry *owner, const char *name)
+/* A table nobody has named yet in this connection is not connected: preparing a query does it. *out
+** is NULL if there is none, or, with a result code, if that cannot be told. */
+static int find_or_connect(registry *owner, const char *name, kv_table **out)
 {
-    kv_table *t = find(owner, name);
     const char *dot = strchr(name, '.');
     sqlite3_stmt *s = NULL;
     char *sql;
+    int rc = SQLITE_NOMEM;
 
-    if (t) return t;
+    *out = find(owner, name);
+    if (*out) return SQLITE_OK;
     sql = dot ? sqlite3_mprintf("SELECT 1 FROM \"%.*w\".\"%w\"", (int)(dot - name), name, dot + 1)
               : sqlite3_mprintf("SELECT 1 FROM \"%w\"", name);
-    if (sql) (void)sqlite3_prepare_v2(owner->db, sql, -1, &s, NULL);
+    if (sql) rc = sqlite3_prepare_v2(owner->db, sql, -1, &s, NULL);
     (void)sqlite3_finalize(s);
     sqlite3_free(sql);
-    return find(owner, name);
+    *out = find(owner, name);
+    return *out || rc == SQLITE_ERROR ? SQLITE_OK : rc; /* (SQLITE_ERROR: no such table) */
+}
+
+static char *not_now(registry *owner, int rc)
+{
+    const char *said = rc == SQLITE_NOMEM ? sqlite3_errstr(rc) : sqlite3_errmsg(owner->db);
+
+    return sqlite3_mprintf("fastkv: %s", said);
 }
 
 int lookup_connected(registry *owner, sqlite3_value *name, kv_table **out, char **error)
 {
     const char *text = (const char *)sqlite3_value_text(name);
+    int rc;
 
-    *out = text ? find_or_connect(owner, text) : NULL;
-    if (*out) return SQLITE_OK;
+    *out = NULL;
+    rc = text ? find_or_connect(owner, text, out) : SQLITE_OK;
+    if (rc) *error = not_now(owner, rc);
+    if (rc || *out) return rc;
     *error = text ? sqlite3_mprintf("fastkv: there is no fastkv table \"%s\"", text)
                   : sqlite3_mprintf("fastkv: a table's name cannot be NULL");
     return SQLITE_ERROR;
@@ -91,7 +104,8 @@ int lookup_any(registry *owner, const char *schema, kv_table **out, char **error
     *out = connected(owner, schema);
     while (rc == SQLITE_OK && !*out && sqlite3_step(s) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(s, 0);
-        if (name) *out = find_or_connect(owner, name);
+        rc = name ? find_or_connect(owner, name, out) : SQLITE_NOMEM;
+        if (rc) *error = not_now(owner, rc);
     }
     (void)sqlite3_finalize(s);
     sqlite3_free(sql);

@@ -177,20 +177,28 @@ int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *
 }
 
 /* Has this one shadow table the uuid (NULL: any)? A table of that name that is not ours has no such
-** row. */
-static int names_store(sqlite3 *db, const char *schema, const char *shadow, const char *uuid)
+** row, or no such column. */
+static int names_store(sqlite3 *db, const char *schema, const char *shadow, const char *uuid,
+                       int *found)
 {
     sqlite3_stmt *s = NULL;
-    int found = 0;
     char *sql = sqlite3_mprintf("SELECT 1 FROM \"%w\".\"%w\" WHERE k = 'uuid' AND (%d OR v = %Q)",
                                 schema, shadow, uuid == NULL, uuid);
+    int rc = sql ? sqlite3_prepare_v2(db, sql, -1, &s, NULL) : SQLITE_NOMEM;
 
-    if (sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL) == SQLITE_OK) {
-        found = sqlite3_step(s) == SQLITE_ROW;
-    }
+    if (rc == SQLITE_OK) rc = sqlite3_step(s);
+    *found = rc == SQLITE_ROW;
     (void)sqlite3_finalize(s);
     sqlite3_free(sql);
-    return found;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE || rc == SQLITE_ERROR ? SQLITE_OK : rc;
+}
+
+/* The end of a walk, which may have ended too early. */
+static int end_walk(sqlite3_stmt *s, int rc)
+{
+    int ended = sqlite3_finalize(s);
+
+    return rc ? rc : ended;
 }
 
 /* A walk over the names of what may be shadow tables. */
@@ -215,10 +223,9 @@ int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *
     if (uuid) meta_uuid_text(uuid, text);
     while (rc == SQLITE_OK && !*out && sqlite3_step(s) == SQLITE_ROW) {
         const char *shadow = (const char *)sqlite3_column_text(s, 0);
-        *out = shadow && names_store(db, schema, shadow, uuid ? text : NULL);
+        rc = shadow ? names_store(db, schema, shadow, uuid ? text : NULL, out) : SQLITE_NOMEM;
     }
-    (void)sqlite3_finalize(s);
-    return rc;
+    return end_walk(s, rc);
 }
 
 /* The uuid in this one shadow table. */
@@ -262,11 +269,12 @@ int meta_set_shared(sqlite3 *db, const char *schema, const uint8_t uuid[16], opt
     while (rc == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW) {
         const char *shadow = (const char *)sqlite3_column_text(s, 0);
         char *table;
-        if (!shadow || !names_store(db, schema, shadow, text)) continue;
+        int ours = 0;
+        rc = shadow ? names_store(db, schema, shadow, text, &ours) : SQLITE_NOMEM;
+        if (rc || !ours) continue;
         table = sqlite3_mprintf("%.*s", (int)strlen(shadow) - 5, shadow); /* less _meta */
         rc = table ? meta_set_option(db, schema, table, id, value, error) : SQLITE_NOMEM;
         sqlite3_free(table);
     }
-    (void)sqlite3_finalize(s);
-    return rc;
+    return end_walk(s, rc);
 }

@@ -24,7 +24,8 @@ int meta_set_shared(sqlite3 *db, const char *schema, const uint8_t uuid[16], opt
 int meta_drop(sqlite3 *db, const char *schema, const char *table, char **error);
 int meta_rename(sqlite3 *db, const char *schema, const char *table, const char *to, char **error);
 
-/* Does some fastkv table of this schema belong to the store with this uuid? NULL: to any store? */
+/* Does some fastkv table of this schema belong to the store with this uuid? NULL: to any store? A
+** result code: also when it cannot be told now. */
 int meta_names_store(sqlite3 *db, const char *schema, const uint8_t *uuid, int *out);
 
 /* The uuid of the store that fastkv tables of this schema belong to; *found = 0: there is none. */

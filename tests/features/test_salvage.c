@@ -149,5 +149,70 @@ static void refusals(void)
     txn_remove(folder);
 }
 
+static int asked;
+
+static int interrupt_it(unsigned kind, void *db, void *p, void *x)
+{
+    (void)kind, (void)p;
+    if (x && strstr(x, "SELECT 1") && asked++ == 0) sqlite3_interrupt(db);
+    return 0;
+}
+
+/* Whoever has waited long enough may stop it, and begin again. */
+static void can_be_interrupted(void)
+{
+    char path[PATH_ROOM * 3];
+    sqlite3 *db = begin_test();
+    int64_t rows = number(db, "SELECT count(*) FROM kv");
+
+    asked = 0;
+    (void)sqlite3_trace_v2(db, SQLITE_TRACE_STMT, interrupt_it, db);
+    CHECK(recover(db, "count(*)") == -SQLITE_INTERRUPT);
+    CHECK(asked > 0);
+    (void)sqlite3_trace_v2(db, 0, NULL, NULL);
+    CHECK_NUMBER(db, "SELECT count(*) FROM kv", rows);
+    path_of(path, "new/r.db");
+    CHECK(access(path, F_OK) != 0); /* nothing that looks like a result */
+    path_of(path, "new");
+    txn_remove(path);
+    CHECK(recover(db, "sum(severity = 'error')") == 0);
+    CHECK_CLOSE(db);
+    db = open_new();
+    CHECK_NUMBER(db, "SELECT count(*) FROM kv", rows);
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
+/* A database that names no store, as one that was made anew: what the manifest says is believed. */
+static void a_database_that_knows_nothing(void)
+{
+    char path[PATH_ROOM * 3], store[PATH_ROOM * 3];
+    sqlite3 *db = begin_test();
+    int64_t rows = number(db, "SELECT count(*) FROM kv") + 2000;
+
+    CHECK_CLOSE(db);
+    path_of(path, "r.db");
+    path_of(store, "r.old");
+    if (rename(path, store)) abort();
+    db = txn_open(folder, "r.db");
+    CHECK_SQL(db, SQLITE_OK, "CREATE TABLE other(x); CREATE TABLE not_ours_meta(y)");
+    path_of(path, "new");
+    {
+        char *sql = sqlite3_mprintf("SELECT rows FROM fastkv_recover(%Q, NULL) "
+                                    "WHERE file = '' AND severity IN ('ok', 'info')",
+                                    path);
+        CHECK_NUMBER(db, sql, rows);
+        sqlite3_free(sql);
+    }
+    CHECK_CLOSE(db);
+    path_of(path, "new/r.db");
+    if (rename(store, path)) abort();
+    db = open_new();
+    CHECK_NUMBER(db, "SELECT (SELECT count(*) FROM kv) + (SELECT count(*) FROM two)", rows);
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
 TEST_MAIN("test_salvage", TEST_CASE(whole_pairs_are_copied), TEST_CASE(broken_manifests),
-          TEST_CASE(refusals))
+          TEST_CASE(refusals), TEST_CASE(can_be_interrupted),
+          TEST_CASE(a_database_that_knows_nothing))
