@@ -283,6 +283,11 @@ static void what_it_refuses(void)
     check_says(db, "is no backup of this database", "SELECT fastkv_backup('%q')", folder);
     check_says(db, "needs a directory", "SELECT fastkv_backup(NULL)");
     check_says(db, "cannot", "SELECT fastkv_backup('%q/no/such/parent')", folder);
+    check_says(db, "unknown database nowhere", "SELECT fastkv_backup('%q/one', 'nowhere')", folder);
+    check_says(db, "needs a directory", "SELECT fastkv_restore('')");
+    CHECK_SQL(db, SQLITE_OK, "ATTACH ':memory:' AS m");
+    check_says(db, "in memory has no file", "SELECT fastkv_backup('%q/one', 'm')", folder);
+    CHECK_SQL(db, SQLITE_OK, "DETACH m");
 
     /* Another database of that name is not written over, whatever it is. */
     shell("mkdir %s/other", folder);
@@ -319,6 +324,34 @@ static void what_it_refuses(void)
     CHECK_CLOSE(other);
     check_says(db, "is not the store of", "SELECT fastkv_restore('%q/part')", folder);
     CHECK(count_of(db) == 0);
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
+/* One that was left with a journal; one whose database is not a database, or not there. */
+static void backups_that_are_not_whole(void)
+{
+    char folder[PATH_ROOM];
+    char *json;
+    sqlite3 *db;
+
+    txn_folder(folder);
+    db = txn_open(folder, "a.db");
+    CHECK_SQL(db, SQLITE_OK, schema);
+    json = back_up(db, folder, "one");
+    CHECK(json != NULL);
+    sqlite3_free(json);
+    shell("echo x > %s/one/a.db-journal", folder);
+    check_says(db, "was not closed in order", "SELECT fastkv_backup('%q/one')", folder);
+    shell("rm %s/one/a.db-journal && cp -r %s/one %s/two", folder, folder, folder);
+    shell("yes nonsense | head -c 8192 > %s/two/a.db", folder);
+    check_says(db, "is no backup of this database", "SELECT fastkv_backup('%q/two')", folder);
+    shell("rm %s/two/a.db", folder);
+    check_says(db, "is the store of a database that is not there", "SELECT fastkv_backup('%q/two')",
+               folder);
+    json = back_up(db, folder, "one");
+    CHECK(json != NULL);
+    sqlite3_free(json);
     CHECK_CLOSE(db);
     txn_remove(folder);
 }
@@ -644,5 +677,6 @@ static void fails_anywhere(void)
 }
 
 TEST_MAIN("test_backup", TEST_CASE(second_time_only_what_is_new), TEST_CASE(what_it_refuses),
-          TEST_CASE(restores), TEST_CASE(fails_anywhere), TEST_CASE(ends_anywhere),
-          TEST_CASE(beside_writers_in_wal_mode), TEST_CASE(beside_writers_with_a_journal))
+          TEST_CASE(backups_that_are_not_whole), TEST_CASE(restores), TEST_CASE(fails_anywhere),
+          TEST_CASE(ends_anywhere), TEST_CASE(beside_writers_in_wal_mode),
+          TEST_CASE(beside_writers_with_a_journal))

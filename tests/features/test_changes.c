@@ -362,5 +362,78 @@ static void others_write(void)
     txn_remove(folder);
 }
 
+/* The error, or the rows, of a statement. */
+static void check_gives(sqlite3 *db, const char *sql, const char *wanted)
+{
+    sqlite3_str *text = sqlite3_str_new(db);
+    char *found;
+
+    if (run_rows(db, sql, text)) sqlite3_str_appendall(text, sqlite3_errmsg(db));
+    found = sqlite3_str_finish(text);
+    CHECK(found && strcmp(found, wanted) == 0);
+    if (found && strcmp(found, wanted) != 0) (void)printf("  %s\n  gave %s\n", sql, found);
+    sqlite3_free(found);
+}
+
+/* Several columns are a JSON array, of every type; one is what it is; none is NULL. */
+static void columns_of_every_type(void)
+{
+    char folder[PATH_ROOM];
+    sqlite3 *db;
+
+    txn_folder(folder);
+    db = txn_open(folder, "j.db");
+    CHECK_SQL(db, SQLITE_OK,
+              "CREATE VIRTUAL TABLE j USING fastkv(a, b, c, d, PRIMARY KEY(a, b), changes = '1MB');"
+              "CREATE VIRTUAL TABLE k USING fastkv(a PRIMARY KEY)");
+    CHECK_SQL(db, SQLITE_OK,
+              "INSERT INTO j VALUES('q\"\\' || char(10), 9e999, -9e999, NULL);"
+              "INSERT INTO j VALUES(-7, x'00ff', 1.5, 'x'); DELETE FROM j WHERE a = -7;"
+              "INSERT INTO k VALUES(5)");
+    check_gives(db, "SELECT op, key, value, expires_at FROM fastkv_changes('j', -5)",
+                "3'put'|3'[\"q\\\"\\\\\\u000a\",9e999]'|3'[-9e999,null]'|NULL\n"
+                "3'put'|3'[-7,{\"hex\":\"00ff\"}]'|3'[1.5,\"x\"]'|NULL\n"
+                "3'delete'|3'[-7,{\"hex\":\"00ff\"}]'|NULL|NULL\n");
+    check_gives(db, "SELECT op, key, value FROM fastkv_changes('k', NULL)", "3'put'|5|NULL\n");
+    check_gives(db, "SELECT min(json_valid(key)) FROM fastkv_changes('j', 0)", "1\n");
+    check_gives(db, "SELECT count(*) FROM fastkv_changes('j', 0, 2)", "2\n");
+    check_gives(db, "SELECT count(*) FROM fastkv_changes('j', 0, 0)", "0\n");
+    check_gives(db, "SELECT count(*) FROM fastkv_changes('none', 0)",
+                "fastkv: there is no fastkv table \"none\"");
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
+/* fastkv_key makes the keys that a copy compares with the bounds of a deleted range. */
+static void keys_for_a_copy(void)
+{
+    char folder[PATH_ROOM];
+    sqlite3 *db;
+
+    txn_folder(folder);
+    db = txn_open(folder, "j.db");
+    CHECK_SQL(db, SQLITE_OK,
+              "CREATE VIRTUAL TABLE j USING fastkv(a, b, c, PRIMARY KEY(a, b), changes = '1MB');"
+              "CREATE VIRTUAL TABLE kv USING fastkv;"
+              "INSERT INTO j VALUES('a', 1, 1), ('b', 1, 1), ('b', 2, 1), ('c', 1, 1);"
+              "INSERT INTO j(j, arg) VALUES('delete-prefix', 'b')");
+    check_gives(db,
+                "SELECT a, b FROM (SELECT 'a' AS a, 1 AS b UNION ALL VALUES('b', 1), ('b', 2), "
+                "('c', 1)), fastkv_changes('j', 0) WHERE op = 'delete-range' AND "
+                "fastkv_key('j', a, b) >= key AND fastkv_key('j', a, b) < value ORDER BY b",
+                "3'b'|1\n3'b'|2\n");
+    check_gives(db, "SELECT fastkv_key('j', NULL), fastkv_key('j', 1, NULL)", "NULL|NULL\n");
+    check_gives(db, "SELECT fastkv_key('j', 1) < fastkv_key('j', 1, 1)", "1\n");
+    check_gives(db, "SELECT fastkv_key('j')",
+                "fastkv: the arguments are fastkv_key(table, key\xe2\x80\xa6)");
+    check_gives(db, "SELECT fastkv_key('j', 1, 2, 3)", "fastkv: the key of \"j\" has 2 columns");
+    check_gives(db, "SELECT fastkv_key('kv', 1, 2)", "fastkv: the key of \"kv\" has 1 column");
+    check_gives(db, "SELECT fastkv_key('no', 1)", "fastkv: there is no fastkv table \"no\"");
+    check_gives(db, "SELECT fastkv_key(NULL, 1)", "fastkv: a table's name cannot be NULL");
+    CHECK_CLOSE(db);
+    txn_remove(folder);
+}
+
 TEST_MAIN("test_changes", TEST_CASE(after_random_work), TEST_CASE(more_than_is_kept),
-          TEST_CASE(processes_that_end), TEST_CASE(others_write))
+          TEST_CASE(processes_that_end), TEST_CASE(others_write), TEST_CASE(columns_of_every_type),
+          TEST_CASE(keys_for_a_copy))
