@@ -179,7 +179,7 @@ static int open_files(void)
     return n;
 }
 
-/* -- one task, with a fault at each place ------------------------------------------------------- */
+/* -- one task, with a fault at each place ------------------------------------------------------ */
 
 typedef struct task {
     const char *name;
@@ -262,9 +262,9 @@ static void check_failed(const task *t, const char *rows)
     }
 }
 
-/* What recovery could not read is a finding, with the rest saved all the same. A database that could
-** not be copied is not there: the user puts the old one in its place. Returns whether it has saved
-** everything. */
+/* What recovery could not read is a finding, with the rest saved all the same. A database that
+** could not be copied is not there: the user puts the old one in its place. Returns whether it has
+** saved everything. */
 static int check_recovered(const char *answer, fault_kind kind)
 {
     char *path = sqlite3_mprintf("%s/now/new/t.db", folder);

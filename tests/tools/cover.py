@@ -61,7 +61,7 @@ def ran(counts):
 
 
 def missing(lines, branches):
-    """Lines that nothing ran; and in the others the branches that nothing took, by gcov's number."""
+    """Lines that nothing ran; in the others the branches that nothing took, by gcov's number."""
     for number, count in lines.items():
         untaken = sorted(k[2] for k, c in branches.items() if k[0] == number and not c)
         if not count:

@@ -1,8 +1,9 @@
 /*
-** table/codec*.c: what is compressed comes back, what is damaged does not pass, what is not worth it
-** or cannot be had is stored plain; and which keyspace has which codec.
+** table/codec*.c: what is compressed comes back, what is damaged does not pass, what is not worth
+** it or cannot be had is stored plain; and which keyspace has which codec.
 **
-** The libraries' own functions below stand in front of theirs (see posix_hook.h) and fail on demand.
+** The libraries' functions below stand in front of their own (see posix_hook.h), and fail on
+** demand.
 */
 #include "check.h"
 

@@ -1,6 +1,6 @@
 /*
-** io/env_posix*.c and the world: sizes that no file has, file systems, permissions, time, the boot's
-** number, forks. (What is refused: test_io_posix.c)
+** io/env_posix*.c and the world: sizes that no file has, file systems, permissions, time, the
+** boot's number, forks. (What is refused: test_io_posix.c)
 */
 #include "check.h"
 
