@@ -15,7 +15,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 150, NEAR = 1 };
 #else
-enum { STRIDE = 30, NEAR = 60 /* every place up to here */ };
+enum { STRIDE = 60, NEAR = 30 /* every place up to here */ };
 #endif
 
 IO_EXPORT ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
