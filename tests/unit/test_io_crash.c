@@ -428,7 +428,7 @@ static fkv_status operate(bench *b, int kind, int which)
             CHECK((rc == FKV_OK) == (region != NULL));
             return rc;
         }
-        region = env->map(env, 4096);
+        region = env->map(env, 4096, 0);
         if (region) env->unmap(env, region, 4096);
         return region ? FKV_OK : FKV_FULL; /* the status every case arms */
     default:

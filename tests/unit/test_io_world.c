@@ -39,12 +39,12 @@ static void beyond_every_file(void)
     s.env->file_unshare(s.env, NULL, 11);
     CHECK(holds(&s, "file", "0123456789"));
 
-    base = s.env->map(s.env, 0);
+    base = s.env->map(s.env, 0, 0);
     CHECK(base != NULL);
     s.env->unmap(s.env, base, 0);
     s.env->unmap(s.env, NULL, 4096);
     trick("mmap", ENOMEM);
-    CHECK(s.env->map(s.env, 4096) == NULL && trick_end());
+    CHECK(s.env->map(s.env, 4096, 0) == NULL && trick_end());
     scene_close(&s);
 }
 
