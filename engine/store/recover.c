@@ -208,7 +208,11 @@ static fkv_status resolve_in_doubt(replay *r)
     if (rc) return rc;
     r->s->unwritten.ref = r->pending.lsn;
     r->s->unwritten.decision = commit ? WAL_COMMIT : WAL_ABORT;
-    return commit ? apply(r) : FKV_OK;
+    if (!commit) return FKV_OK;
+    /* What was flushed while it was in doubt reaches beyond it. It is in no table, and has to be
+    ** replayed until it is: by the next open, and by those who join. */
+    if (r->s->man.tables_lsn > r->pending.lsn) r->s->man.tables_lsn = r->pending.lsn;
+    return apply(r);
 }
 
 static fkv_status save_tail(fkv_store *s)

@@ -86,11 +86,12 @@ static fkv_status apply_runs(salvage *v, const wal_record *w)
     return rc;
 }
 
-static fkv_status apply(salvage *v)
+/* covered: what lies before that is in the tables, if there is a manifest. */
+static fkv_status apply(salvage *v, uint64_t covered)
 {
     v->has_pending = 0;
     if (v->pending.flags & WAL_FLAG_HOST) v->host_id = v->pending.lsn + 1;
-    if (v->has_manifest && v->pending.lsn < v->man.tables_lsn) return FKV_OK; /* in the tables */
+    if (v->has_manifest && v->pending.lsn < covered) return FKV_OK;
     if (v->pending.flags & WAL_FLAG_RUNS) return apply_runs(v, &v->pending);
     return apply_rows(v, &v->pending);
 }
@@ -119,7 +120,9 @@ static fkv_status decide(salvage *v, const wal_record *next)
         if (rc) return rc;
         committed = 1;
     }
-    return committed ? apply(v) : FKV_OK;
+    if (!committed) return FKV_OK;
+    /* What was flushed while the host's was in doubt reaches beyond it, without it. */
+    return apply(v, w->flags & WAL_FLAG_HOST ? v->man.log_lsn : v->man.tables_lsn);
 }
 
 static fkv_status take_record(salvage *v, const wal_reader *reader, const wal_record *w)
@@ -133,7 +136,7 @@ static fkv_status take_record(salvage *v, const wal_reader *reader, const wal_re
         v->hole_behind = 0;
         memcpy(v->pending_boot, wal_reader_info(reader)->boot_id, sizeof v->pending_boot);
     } else if (v->has_pending && w->ref == v->pending.lsn) {
-        if (w->type == WAL_COMMIT) return apply(v);
+        if (w->type == WAL_COMMIT) return apply(v, v->man.tables_lsn);
         v->has_pending = 0;
     }
     return rc;
