@@ -39,22 +39,34 @@ static void settled(fkv_store *s)
     s->env->mutex_unlock(s->env, s->mu);
 }
 
+/* The log names runs, and that they do not count it could not be told: after a power cut a recovery
+** may take them for committed. So their tables stay; also those that were rolled back before. */
+static void leave_tables(fkv_txn *t, const superversion *ready)
+{
+    const version_level *l = ready ? &ready->tables->levels[0] : NULL;
+
+    t->tables_stay = 1;
+    for (size_t i = 0; l && i < l->count; i++)
+        if (atomic_load(&l->files[i]->obsolete) == FILE_UNNAMED)
+            atomic_store(&l->files[i]->obsolete, 0);
+}
+
 /* Undo a PREPARE in the log. */
 static fkv_status abort_logged(fkv_txn *t)
 {
     fkv_store *s = t->store;
+    superversion *ready = t->ready;
     fkv_status rc = FKV_OK;
 
-    if (t->ready) {
-        store_end_install(s);
-        superversion_unref(t->ready);
-        t->ready = NULL;
-    }
+    t->ready = NULL;
+    if (ready) store_end_install(s);
     if (t->logged && !SABOTAGE(28)) {
         rc = wal_segment_mark(s->log, WAL_ABORT, t->logged_lsn, durable(s));
         if (!rc && t->logged_sync && !t->hosted) rc = store_sync_log(s);
         if (!rc) settled(s);
+        if (rc) leave_tables(t, ready);
     }
+    superversion_unref(ready); /* not before: it keeps tables that the PREPARE names */
     t->logged = t->logged_sync = t->hosted = 0;
     t->prepared = 0;
     return rc;

@@ -39,7 +39,7 @@ void txn_drop_runs(fkv_txn *t, uint64_t after)
             int kept = 0;
             for (size_t j = 0; before && j < before->levels[0].count; j++)
                 if (before->levels[0].files[j] == f) kept = 1;
-            if (!kept) atomic_store(&f->obsolete, FILE_UNNAMED);
+            if (!kept && !t->tables_stay) atomic_store(&f->obsolete, FILE_UNNAMED);
         }
         version_unref(all);
         dropped = 1;

@@ -506,6 +506,7 @@ struct fkv_txn {
     uint64_t logged_first_seq;
     uint32_t logged_count;
     superversion *ready; /* with runs: what commit publishes; the install right is held */
+    int tables_stay;     /* of runs that are dropped: a PREPARE names them, undecided */
     uint64_t spilled;    /* positions in runs */
     txn_run *runs;
     size_t run_count, run_capacity;

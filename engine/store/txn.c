@@ -92,7 +92,7 @@ static void end_transaction(fkv_txn *t)
 {
     fkv_store *s = t->store;
 
-    t->active = t->prepared = t->logged = t->logged_sync = 0;
+    t->active = t->prepared = t->logged = t->logged_sync = t->tables_stay = 0;
     t->prepare_ns = 0;
     t->mark_count = 0;
     t->spilled = 0;
