@@ -47,6 +47,7 @@ fkv_status store_newest_manifest(fkv_store *s, manifest *m, version **tables)
 
     for (int i = 0; i < TRIES; i++) {
         fkv_status rc = manifest_load(s->env, s->dir, &s->home, m, tables);
+        if (!rc) rc = manifest_check_ages(m, *tables);
         if (!rc) rc = store_pin_edit(s, m->edit);
         if (rc) {
             version_unref(*tables);

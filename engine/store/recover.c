@@ -353,6 +353,7 @@ fkv_status store_recover(fkv_store *s)
         atomic_store(&page->next_number, files.highest + 1);
         rc = check_new(s, &files);
     }
+    if (!rc) rc = manifest_check_ages(&m, tables);
     if (rc) goto done;
     if (m.next_number <= files.highest) m.next_number = files.highest + 1;
     atomic_store(&page->next_number, m.next_number);

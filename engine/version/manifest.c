@@ -358,6 +358,21 @@ fkv_status manifest_load_from(fkv_env *env, env_dir *dir, const char *name, tabl
     return rc;
 }
 
+fkv_status manifest_check_ages(const manifest *m, const version *v)
+{
+    for (int i = 0; i < FKV_LEVELS; i++) {
+        for (size_t j = 0; j < v->levels[i].count; j++) {
+            const file_meta *f = v->levels[i].files[j];
+            if (f->max_seq > m->last_seq)
+                return FKV_RAISEF(FKV_CORRUPT,
+                                  "manifest: table %llu is newer (%llu) than the store (%llu)",
+                                  (unsigned long long)f->number, (unsigned long long)f->max_seq,
+                                  (unsigned long long)m->last_seq);
+        }
+    }
+    return FKV_OK;
+}
+
 fkv_status manifest_load_damaged(fkv_env *env, env_dir *dir, table_home *home, version_edit *out)
 {
     uint8_t *bytes = NULL;

@@ -67,6 +67,10 @@ FKV_MUST_CHECK fkv_status manifest_save_as(fkv_env *env, env_dir *dir, const cha
 FKV_MUST_CHECK fkv_status manifest_load_from(fkv_env *env, env_dir *dir, const char *name,
                                              table_home *home, manifest *m, version **out);
 
+/* Is no table newer than what the store has reached? What is written later would be hidden by it.
+** FKV_CORRUPT. (Not asked by manifest_load: what a salvage reads need not be right.) */
+FKV_MUST_CHECK fkv_status manifest_check_ages(const manifest *m, const version *v);
+
 /* As many of its tables as can be made out, whatever its checksum says; none of it is to be
 ** believed unless the table itself agrees. */
 FKV_MUST_CHECK fkv_status manifest_load_damaged(fkv_env *env, env_dir *dir, table_home *home,
