@@ -521,6 +521,8 @@ static fkv_status write_decision(fkv_store *s, const pending *p, uint64_t end, i
         rc = wal_segment_mark(s->log, commit ? WAL_COMMIT : WAL_ABORT, p->record.lsn,
                               atomic_load(&page->durable_lsn));
     if (!rc) rc = store_sync_log(s);
+    if (!rc && p->there && !commit && !hosted && p->record.flags & WAL_FLAG_RUNS)
+        store_drop_run_names(s, p->record.payload, p->record.size);
     if (!rc && hosted && !commit && atomic_load(&page->unsettled_lsn) == UINT64_MAX)
         atomic_store(&page->unsettled_lsn, p->record.lsn);
     return rc;

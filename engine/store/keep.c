@@ -10,11 +10,15 @@
 **
 ** A spilled transaction's rows are in tables that compaction rewrites. They get a second name,
 ** NNNNNN.run, which goes with the log that speaks of them: a run's number is larger than that of
-** every segment before the one that names it.
+** every segment before the one that names it. If the transaction is rolled back the names go at
+** once, or when a recovery has decided so. (What a host may yet bring back, and what is left by a
+** death before the log was written, goes with the log.)
 **
 ** What has been committed before keeping began, or without a mark in the log (recover.c, a hosted
 ** transaction that its host brought back), is not in the feed: `after` moves behind it.
 */
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "io/filename.h"
 #include "store/store.h"
@@ -227,4 +231,29 @@ fkv_status store_keep_runs(fkv_store *s, const version_level *runs)
         if (rc && rc != FKV_BUSY && rc != FKV_UNSUPPORTED) return rc;
     }
     return FKV_OK;
+}
+
+/* (Most tables have no such name: the error of whoever gives one up is not to be lost for that.) */
+void store_drop_run_name(fkv_store *s, uint64_t number)
+{
+    char name[FILENAME_BYTES_MAX], said[512];
+
+    (void)snprintf(said, sizeof said, "%s", fkv_errmsg());
+    filename_run(number, name);
+    if (s->env->file_remove(s->env, s->dir, name)) status_set_text(said);
+}
+
+void store_drop_run_names(fkv_store *s, const uint8_t *payload, uint32_t size)
+{
+    const uint8_t *p = payload + 16, *end = payload + size;
+    uint64_t files = size < 16 ? 0 : get_u64(payload + 8);
+    fkv_status rc = FKV_OK;
+
+    for (uint64_t i = 0; !rc && i < files; i++) {
+        file_meta *f = NULL;
+        int level = 0;
+        rc = manifest_get_file(&p, end, &s->home, &level, &f);
+        if (!rc) store_drop_run_name(s, f->number);
+        file_meta_unref(f);
+    }
 }

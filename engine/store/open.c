@@ -46,6 +46,7 @@ static void free_store(fkv_store *s)
     wal_tail_close(s->tail);
     store_forget_loose(s, UINT64_MAX);
     alloc_free(s->loose);
+    alloc_free(s->unwritten.runs);
     block_cache_free(s->home.cache);
     store_leave(s);
     env->file_close(env, s->old_lock);

@@ -126,6 +126,7 @@ void store_remove_table(void *arg, uint64_t number, uint64_t edit)
         kept = 1; /* without memory for the note it is swept away later */
     }
     if (!kept) remove_file(s, number);
+    if (edit == FILE_UNNAMED) store_drop_run_name(s, number); /* it may be a run, rolled back */
 }
 
 void store_remove_doomed(fkv_store *s)

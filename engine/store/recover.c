@@ -199,6 +199,19 @@ static fkv_status replay_segments(replay *r, wal_reader **readers, size_t count)
     return FKV_OK;
 }
 
+/* Their second names go when the decision is written. */
+static fkv_status remember_runs(fkv_store *s, const wal_record *w)
+{
+    alloc_free(s->unwritten.runs);
+    s->unwritten.runs = NULL;
+    if (!(w->flags & WAL_FLAG_RUNS)) return FKV_OK;
+    s->unwritten.runs = alloc_bytes(w->size + 1);
+    if (!s->unwritten.runs) return FKV_RAISE(FKV_NOMEM);
+    memcpy(s->unwritten.runs, w->payload, w->size);
+    s->unwritten.runs_size = w->size;
+    return FKV_OK;
+}
+
 /* Decide a PREPARE without a mark. */
 static fkv_status resolve_in_doubt(replay *r)
 {
@@ -208,7 +221,7 @@ static fkv_status resolve_in_doubt(replay *r)
     if (rc) return rc;
     r->s->unwritten.ref = r->pending.lsn;
     r->s->unwritten.decision = commit ? WAL_COMMIT : WAL_ABORT;
-    if (!commit) return FKV_OK;
+    if (!commit) return remember_runs(r->s, &r->pending);
     /* What was flushed while it was in doubt reaches beyond it. It is in no table, and has to be
     ** replayed until it is: by the next open, and by those who join. */
     if (r->s->man.tables_lsn > r->pending.lsn) r->s->man.tables_lsn = r->pending.lsn;
@@ -263,6 +276,8 @@ fkv_status store_write_decisions(fkv_store *s)
     if (!rc) store_set_position(s, s->last_seq, store_log_end(s));
     if (!rc) rc = save_tail(s);
     if (rc) return rc;
+    if (s->unwritten.runs && s->unwritten.decision == WAL_ABORT)
+        store_drop_run_names(s, s->unwritten.runs, s->unwritten.runs_size);
     s->unwritten.decision = 0;
     atomic_store(&store_page(s)->writing, 0);
     return FKV_OK;
@@ -344,6 +359,7 @@ fkv_status store_recover(fkv_store *s)
     manifest m;
     fkv_status rc;
 
+    alloc_free(s->unwritten.runs);
     s->unwritten = (recovery_debt){0};
     rc = s->env->dir_list(s->env, s->dir, note_file, &files);
     if (rc) goto done;

@@ -73,6 +73,8 @@ typedef struct recovery_debt {
     uint64_t ref;      /* LSN of the PREPARE in doubt */
     int flush;         /* a commit was decided that no mark can tell: write tables */
     wal_type decision; /* on it; 0 = none */
+    uint8_t *runs;     /* aborted: its payload, which names runs; or NULL */
+    uint32_t runs_size;
 } recovery_debt;
 
 typedef struct store_pin {
@@ -394,6 +396,9 @@ void store_drop_logs(fkv_store *s, const log_keeping *before);
 int store_keeps_log(fkv_store *s, uint64_t number); /* mu not held */
 /* Let the tables of a spilled transaction stay, if changes are kept. */
 FKV_MUST_CHECK fkv_status store_keep_runs(fkv_store *s, const version_level *runs);
+/* It was not committed, and that is durable: those names go. `payload` is its PREPARE's. */
+void store_drop_run_name(fkv_store *s, uint64_t number);
+void store_drop_run_names(fkv_store *s, const uint8_t *payload, uint32_t size);
 /* Before a transaction is logged: what is wanted becomes true. Writer only. */
 FKV_MUST_CHECK fkv_status store_settle_keeping(fkv_store *s);
 
