@@ -10,7 +10,8 @@
 **              memory, and the file may have changed since): size, id, footer, counts, index,
 **              filter, range tombstones; then its data blocks
 **   log        header, and every record up to where the log was decided when the check began.
-**              Beyond that somebody may be writing
+**              Beyond that somebody may be writing. Also segments that are kept for the change feed
+**              alone, and the runs that their transactions name (keep.c)
 **   directory  files that nothing names
 **
 ** Nothing is locked for long: a version keeps its tables on disk, and a log segment that goes while
@@ -30,9 +31,13 @@ typedef struct check {
     finding_sink sink;
     superversion *view;
     char file[FILENAME_BYTES_MAX]; /* that is being looked at */
-    uint64_t *logs;                /* their numbers, ascending */
+    uint64_t *logs;                /* their numbers, ascending; those that are only kept first */
     size_t log_count;
-    uint64_t limit; /* the log is decided up to here */
+    uint64_t kept_after; /* runs of the transactions behind this sequence are kept */
+    buf runs;            /* payload of a PREPARE that names runs, … */
+    uint64_t runs_lsn;   /* … and where it is; its mark comes behind it */
+    uint64_t log;        /* the segment that is being looked at */
+    uint64_t limit;      /* the log is decided up to here */
     uint64_t tables, records;
     table_check blocks;
 } check;
@@ -161,14 +166,109 @@ static fkv_status check_tables(check *c)
     return rc;
 }
 
+/* -- runs that are kept --------------------------------------------------------------------- */
+
+static int is_kept(const log_keeping *k, uint64_t number)
+{
+    for (uint32_t i = 0; i < k->count; i++)
+        if (k->logs[i].number == number) return 1;
+    return 0;
+}
+
+/* Has this segment gone because nobody needs it any more? Another process may have flushed, which
+** we have not seen; the manifest knows. */
+static int retired(const check *c, uint64_t number)
+{
+    fkv_store *s = c->s;
+    version *v = NULL;
+    manifest m;
+    int gone = !store_knows_log(s, number) && !store_keeps_log(s, number);
+
+    if (!gone && !manifest_load(s->env, s->dir, &s->home, &m, &v))
+        gone = number < m.log_number && !is_kept(&m.keep, number);
+    version_unref(v);
+    return gone;
+}
+
+/* Changes may have ceased to be kept since. */
+static int keeps_changes(const check *c)
+{
+    int on;
+
+    c->s->env->mutex_lock(c->s->env, c->s->mu);
+    on = log_keeping_on(&c->s->man.keep);
+    c->s->env->mutex_unlock(c->s->env, c->s->mu);
+    return on;
+}
+
+/* (It is a table of its own to the check: what the counts tell of are those of the version.) */
+static fkv_status check_run(check *c, const file_meta *f)
+{
+    fkv_env *env = c->s->env;
+    table_check how = c->blocks;
+    env_file *file = NULL;
+    table *t = NULL;
+    fkv_status rc;
+
+    filename_run(f->number, c->file);
+    rc = env->file_open(env, c->s->dir, c->file, ENV_READ | ENV_UNCACHED, &file);
+    if (rc == FKV_NOTFOUND && (!keeps_changes(c) || retired(c, c->log))) return FKV_OK;
+    if (rc == FKV_NOTFOUND) /* (Where there are no links it never was there.) */
+        return finding_say(&c->sink, FKV_FOUND_WARNING, c->file, FKV_NO_OFFSET,
+                           "this run is missing: the change feed cannot tell of it");
+    if (!rc)
+        rc = table_open(env, file, c->file, f->summary.unique_id, f->summary.file_bytes, NULL, &t);
+    if (!rc) rc = table_expect(t, &f->summary);
+    rc = rc ? tell_error(c, rc) : table_check_blocks(t, &how);
+    table_free(t);
+    return rc;
+}
+
+/* Those of the transaction that has been found committed. */
+static fkv_status check_runs(check *c)
+{
+    const uint8_t *p = c->runs.data + 16, *end = c->runs.data + c->runs.size;
+    uint64_t files = c->runs.size < 16 ? 0 : get_u64(c->runs.data + 8);
+    char log[FILENAME_BYTES_MAX];
+    fkv_status rc = FKV_OK;
+
+    memcpy(log, c->file, sizeof log);
+    for (uint64_t i = 0; !rc && i < files; i++) {
+        file_meta *f = NULL;
+        int level = 0;
+        rc = manifest_get_file(&p, end, &c->s->home, &level, &f);
+        if (rc) {
+            rc = tell_error(c, rc);
+            break; /* where the next one begins is not known */
+        }
+        rc = check_run(c, f);
+        file_meta_unref(f);
+    }
+    memcpy(c->file, log, sizeof log);
+    return rc;
+}
+
+static fkv_status note_runs(check *c, const wal_record *w)
+{
+    if (w->type == WAL_PREPARE) {
+        buf_set(&c->runs, fkv_slice_of(NULL, 0));
+        if (!(w->flags & WAL_FLAG_RUNS) || w->first_seq <= c->kept_after) return FKV_OK;
+        c->runs_lsn = w->lsn;
+        buf_set(&c->runs, fkv_slice_of(w->payload, w->size));
+        return buf_status(&c->runs);
+    }
+    return w->type == WAL_COMMIT && c->runs.size && w->ref == c->runs_lsn ? check_runs(c) : FKV_OK;
+}
+
 /* -- the log -------------------------------------------------------------------------------- */
 
 static fkv_status check_records(check *c, uint64_t offset, const wal_record *w)
 {
-    fkv_status rc = FKV_OK;
+    fkv_status rc = note_runs(c, w);
     size_t at = 0;
 
     c->records++;
+    if (rc) return rc;
     if (w->type != WAL_PREPARE || w->flags & WAL_FLAG_RUNS) return FKV_OK;
     if (!memtable_payload_check(w->payload, w->size, w->count))
         return finding_say(&c->sink, FKV_FOUND_ERROR, c->file, offset, "a malformed transaction");
@@ -215,20 +315,6 @@ static fkv_status check_header(const check *c, uint64_t number)
     return rc;
 }
 
-/* Has this segment gone because nobody needs it any more? Another process may have flushed, which
-** we have not seen; the manifest knows. */
-static int retired(const check *c, uint64_t number)
-{
-    fkv_store *s = c->s;
-    version *v = NULL;
-    manifest m;
-    int gone = !store_knows_log(s, number);
-
-    if (!gone && !manifest_load(s->env, s->dir, &s->home, &m, &v)) gone = number < m.log_number;
-    version_unref(v);
-    return gone;
-}
-
 /* limit: where the next segment begins. */
 static fkv_status check_log(check *c, uint64_t number, uint64_t limit)
 {
@@ -236,6 +322,7 @@ static fkv_status check_log(check *c, uint64_t number, uint64_t limit)
     wal_reader *reader = NULL;
     fkv_status rc;
 
+    c->log = number;
     filename_wal(number, c->file);
     if (c->level == FKV_CHECK_QUICK) {
         rc = check_header(c, number);
@@ -255,27 +342,42 @@ static fkv_status check_log(check *c, uint64_t number, uint64_t limit)
     return rc;
 }
 
+/* Which segments, and where each begins. mu held. */
+static fkv_status list_logs(check *c, uint64_t **starts)
+{
+    const fkv_store *s = c->s;
+    const log_keeping *k = &s->man.keep;
+    size_t n = 0;
+
+    c->logs = alloc_bytes((k->count + s->log_count + 1) * sizeof *c->logs);
+    *starts = alloc_bytes((k->count + s->log_count + 1) * sizeof **starts);
+    if (!c->logs || !*starts) return FKV_RAISE(FKV_NOMEM);
+    for (uint32_t i = 0; i < k->count; i++, n++) {
+        c->logs[n] = k->logs[i].number;
+        (*starts)[n] = k->logs[i].start_lsn;
+    }
+    for (size_t i = 0; i < s->log_count; i++) {
+        if (n && s->logs[i].number <= c->logs[n - 1]) continue;
+        c->logs[n] = s->logs[i].number;
+        (*starts)[n++] = s->logs[i].start_lsn;
+    }
+    c->log_count = n;
+    c->kept_after = log_keeping_on(k) ? k->after : UINT64_MAX;
+    return FKV_OK;
+}
+
 static fkv_status check_logs(check *c)
 {
     fkv_store *s = c->s;
-    uint64_t *starts;
-    size_t count;
-    fkv_status rc = FKV_OK;
+    uint64_t *starts = NULL;
+    fkv_status rc;
 
     c->limit = atomic_load(&s->followed); /* before anything is read: whole records below it */
     s->env->mutex_lock(s->env, s->mu);
-    count = s->log_count;
-    c->logs = alloc_bytes((count + 1) * sizeof *c->logs);
-    starts = alloc_bytes((count + 1) * sizeof *starts);
-    for (size_t i = 0; c->logs && starts && i < count; i++) {
-        c->logs[i] = s->logs[i].number;
-        starts[i] = s->logs[i].start_lsn;
-    }
+    rc = list_logs(c, &starts);
     s->env->mutex_unlock(s->env, s->mu);
-    if (!c->logs || !starts) rc = FKV_RAISE(FKV_NOMEM);
-    if (!rc) c->log_count = count;
-    for (size_t i = 0; !rc && i < count && starts[i] < c->limit; i++)
-        rc = check_log(c, c->logs[i], i + 1 < count ? starts[i + 1] : UINT64_MAX);
+    for (size_t i = 0; !rc && i < c->log_count && starts[i] < c->limit; i++)
+        rc = check_log(c, c->logs[i], i + 1 < c->log_count ? starts[i + 1] : UINT64_MAX);
     alloc_free(starts);
     return rc;
 }
@@ -309,7 +411,7 @@ static fkv_status look_at_name(void *arg, const char *name)
         return finding_say(&c->sink, FKV_FOUND_INFO, name, FKV_NO_OFFSET,
                            "not a file of the store; it is left alone");
     if ((kind == FILE_TABLE && !names_table(c, number)) ||
-        (kind == FILE_WAL && !names_log(c, number)))
+        (kind == FILE_WAL && !names_log(c, number)) || (kind == FILE_RUN && !keeps_changes(c)))
         return finding_say(&c->sink, FKV_FOUND_INFO, name, FKV_NO_OFFSET,
                            "the store does not need this file: it is being made, or read by "
                            "somebody, or removed at the first write after the next open");
@@ -338,6 +440,7 @@ fkv_status fkv_check(fkv_store *s, fkv_check_level level, const fkv_checker *how
     if (!rc) rc = s->env->dir_list(s->env, s->dir, look_at_name, &c);
     superversion_unref(c.view);
     alloc_free(c.logs);
+    buf_release(&c.runs);
     if (rc || c.sink.counts[FKV_FOUND_WARNING] || c.sink.counts[FKV_FOUND_ERROR]) return rc;
     return finding_say(&c.sink, FKV_FOUND_OK, "", FKV_NO_OFFSET,
                        "no damage: tables %llu, blocks %llu, entries %llu, logs %llu, log "
