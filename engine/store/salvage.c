@@ -317,7 +317,7 @@ static fkv_status look(salvage *v, const char *path)
         rc = salvage_lose(v, 0, 1);
         v->lost = 0;
     }
-    return rc ? rc : salvage_open_logs(v);
+    return rc ? rc : salvage_look_at_logs(v);
 }
 
 /* -- the new store -------------------------------------------------------------------------- */
@@ -427,9 +427,8 @@ static void release(salvage *v)
     fkv_txn_free(v->txn);
     fkv_close(v->to);
     for (size_t i = 0; i < v->table_count; i++) file_meta_unref(v->tables[i].known);
-    for (size_t i = 0; v->segments && i < v->log_count; i++)
-        wal_reader_close(v->segments[i].reader);
     alloc_free(v->segments);
+    buf_release(&v->payload);
     alloc_free(v->tables);
     alloc_free(v->logs);
     v->env->file_close(v->env, v->lock);

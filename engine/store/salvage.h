@@ -25,9 +25,10 @@ typedef struct salvage {
     uint64_t *logs; /* ascending */
     size_t log_count, log_capacity;
     struct segment {
-        wal_reader *reader; /* NULL: it cannot be read */
-        int sure;           /* of where it begins */
-    } * segments;           /* of the logs; records lie in the readers' memory */
+        uint64_t start_lsn;
+        int there; /* it can be read, and has records (if it has a header) */
+        int sure;  /* of where it begins */
+    } * segments;  /* of the logs */
 
     fkv_store *to;
     fkv_txn *txn;
@@ -39,7 +40,8 @@ typedef struct salvage {
     uint64_t end_lsn; /* the log goes no further */
     uint64_t host_id; /* last hosted transaction that is found committed */
 
-    wal_record pending; /* its payload lies in a reader */
+    wal_record pending; /* its payload lies in the reader of the segment, or, behind that, in … */
+    buf payload;
     int has_pending, hole_behind;
     uint8_t pending_boot[16];
 } salvage;
@@ -54,8 +56,9 @@ void salvage_note_space(salvage *v, uint64_t space); /* this keyspace is in use 
 /* All of the table that v->file names. `expected`: what is known of it, or NULL. */
 FKV_MUST_CHECK fkv_status salvage_table(salvage *v, const table_summary *expected);
 
-/* The segments, of those that v->logs has; then, after the tables, all that is in them. */
-FKV_MUST_CHECK fkv_status salvage_open_logs(salvage *v);
+/* What there is of the segments that v->logs has; then, after the tables, all that is in them. (One
+** is in memory at a time: those that are kept for the change feed may be a thousand megabytes.) */
+FKV_MUST_CHECK fkv_status salvage_look_at_logs(salvage *v);
 FKV_MUST_CHECK fkv_status salvage_logs(salvage *v);
 
 /* Tell of v->file, which has been read; the words for how much of it is saved. */

@@ -167,9 +167,8 @@ static fkv_status read_end(salvage *v, const wal_reader *reader, int sure)
 }
 
 /* limit: where the next one begins; UINT64_MAX: there is none, or it is not known. */
-static fkv_status read_log(salvage *v, const struct segment *g, uint64_t limit, int last)
+static fkv_status read_log(salvage *v, wal_reader *reader, int sure, uint64_t limit, int last)
 {
-    wal_reader *reader = g->reader;
     uint64_t start = wal_reader_info(reader)->start_lsn, at, skipped;
     wal_record w;
     fkv_status rc = FKV_OK;
@@ -181,30 +180,71 @@ static fkv_status read_log(salvage *v, const struct segment *g, uint64_t limit, 
         if (rc) return rc;
     }
     if (last || limit == UINT64_MAX) {
-        rc = read_end(v, reader, g->sure);
+        rc = read_end(v, reader, sure);
     } else if (limit > at) {
         rc = lose_records(v, at, start, limit - at);
     }
     return rc ? rc : salvage_end_file(v, salvage_saved(v));
 }
 
-fkv_status salvage_open_logs(salvage *v)
+/* Segment v->logs[i]. NULL: it cannot be read, which is told. */
+static fkv_status open_log(salvage *v, size_t i, wal_reader **out, int *sure)
 {
     uint64_t id = v->has_manifest ? get_u64(v->man.uuid) : v->how->uuid ? get_u64(v->how->uuid) : 0;
+    fkv_status rc;
+
+    filename_wal(v->logs[i], v->file);
+    rc = wal_reader_open_damaged(v->env, v->dir, id, v->logs[i], out, sure);
+    return rc && finding_is_damage(rc) ? salvage_lose(v, 0, 1) : rc;
+}
+
+fkv_status salvage_look_at_logs(salvage *v)
+{
     fkv_status rc = FKV_OK;
 
     v->segments = alloc_zero((v->log_count + 1) * sizeof *v->segments);
     if (!v->segments) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; !rc && i < v->log_count; i++) {
         struct segment *g = &v->segments[i];
-        filename_wal(v->logs[i], v->file);
-        rc = wal_reader_open_damaged(v->env, v->dir, id, v->logs[i], &g->reader, &g->sure);
-        if (rc && finding_is_damage(rc)) rc = salvage_lose(v, 0, 1);
+        wal_reader *reader = NULL;
+        rc = open_log(v, i, &reader, &g->sure);
         v->lost = 0;
-        if (g->reader && g->sure && wal_reader_limit(g->reader) > v->end_lsn)
-            v->end_lsn = wal_reader_limit(g->reader);
+        if (!reader) continue;
+        g->start_lsn = wal_reader_info(reader)->start_lsn;
+        g->there = !(v->has_manifest && wal_reader_info(reader)->empty);
+        if (g->sure && wal_reader_limit(reader) > v->end_lsn) v->end_lsn = wal_reader_limit(reader);
+        wal_reader_close(reader);
     }
     return rc;
+}
+
+/* The reader goes, and with it the payload of a PREPARE whose mark is in the next segment. */
+static fkv_status close_log(salvage *v, wal_reader *reader)
+{
+    fkv_status rc = FKV_OK;
+
+    if (v->has_pending && v->pending.payload != v->payload.data) {
+        buf_set(&v->payload, fkv_slice_of(v->pending.payload, v->pending.size));
+        v->pending.payload = v->payload.data;
+        rc = buf_status(&v->payload);
+    }
+    wal_reader_close(reader);
+    return rc;
+}
+
+static fkv_status salvage_log(salvage *v, size_t i, uint64_t limit)
+{
+    wal_reader *reader = NULL;
+    int sure = 0;
+    fkv_status rc = open_log(v, i, &reader, &sure), closed;
+
+    if (!reader) {
+        v->lost = 0;
+        return rc;
+    }
+    rc = read_log(v, reader, sure, limit, i + 1 == v->log_count);
+    closed = close_log(v, reader);
+    return rc ? rc : closed;
 }
 
 fkv_status salvage_logs(salvage *v)
@@ -212,12 +252,9 @@ fkv_status salvage_logs(salvage *v)
     fkv_status rc = FKV_OK;
 
     for (size_t i = 0; !rc && i < v->log_count; i++) {
-        const struct segment *g = &v->segments[i];
-        uint64_t limit = UINT64_MAX;
-        if (!g->reader || (v->has_manifest && wal_reader_info(g->reader)->empty)) continue;
-        if (i + 1 < v->log_count && g[1].sure) limit = wal_reader_info(g[1].reader)->start_lsn;
-        filename_wal(v->logs[i], v->file);
-        rc = read_log(v, g, limit, i + 1 == v->log_count);
+        const struct segment *next = &v->segments[i + 1];
+        uint64_t limit = i + 1 < v->log_count && next->sure ? next->start_lsn : UINT64_MAX;
+        if (v->segments[i].there) rc = salvage_log(v, i, limit);
     }
     if (!rc && v->has_pending) rc = decide(v, NULL);
     return rc;
