@@ -202,7 +202,8 @@ fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
     return rc;
 }
 
-/* Remember how the last background step went. mu held. */
+/* Remember how the last flush went. (A compaction keeps nobody waiting: writers are only slowed by
+** what it leaves.) mu held. */
 static void note_trouble(fkv_store *s, fkv_status rc)
 {
     s->trouble = rc;
@@ -321,10 +322,7 @@ static void compactor_main(void *arg)
             s->compact_idle = 1;
             env->cond_wake_all(env, s->changed);
         }
-        if (rc) {
-            note_trouble(s, rc);
-            wait_to_retry(s);
-        }
+        if (rc) wait_to_retry(s);
     }
     env->mutex_unlock(env, s->mu);
 }
@@ -388,11 +386,11 @@ void store_maintain(fkv_store *s)
     int did = 1;
 
     while (!rc && did) rc = store_flush_one(s, &did);
-    did = 1;
-    while (!rc && did) rc = store_compact_one(s, 0, &did);
     s->env->mutex_lock(s->env, s->mu);
     note_trouble(s, rc);
     s->env->mutex_unlock(s->env, s->mu);
+    did = 1;
+    while (!rc && did) rc = store_compact_one(s, 0, &did);
 }
 
 fkv_status store_drain(fkv_store *s)

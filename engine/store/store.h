@@ -212,7 +212,7 @@ struct fkv_store {
     ** without it, and is on the page for the other processes. */
     _Atomic int poisoned;
     char poison_text[256];
-    fkv_status trouble; /* last failure of background work, e.g. FKV_FULL; retried; mu */
+    fkv_status trouble; /* failure of the last flush, e.g. FKV_FULL; retried; mu */
     char trouble_text[256];
 
     store_counters counters;
