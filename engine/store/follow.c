@@ -386,11 +386,13 @@ fkv_status store_catch_up(fkv_store *s)
                       (unsigned long long)atomic_load(&s->followed));
 }
 
-/* A store that is open for reading: has somebody opened it for writing since? */
+/* A store that is open for reading: has somebody opened it for writing since, or is it to be read
+** anew for another reason? */
 static int has_other_session(const fkv_store *s)
 {
     const shared_page *mapped = atomic_load(&s->mapped);
 
+    if (atomic_load(&s->half_read)) return 1;
     return (s->sharing == SHARING_READS || s->sharing == SHARING_ALONE) && mapped &&
            atomic_load(&mapped->session) != s->session;
 }

@@ -109,9 +109,10 @@ fkv_status store_rejoin(fkv_store *s)
     fkv_status rc;
 
     store_begin_rebuilding(s);
-    rc = store_join_reading(s);
+    /* (Without a lock file, as in a copy, or where nothing is shared, nobody can have come.) */
+    rc = s->lock && s->sharing != SHARING_NOT ? store_join_reading(s) : FKV_OK;
     if (!rc) rc = store_load(s);
-    if (rc && s->mapped) s->session = ~atomic_load(&s->mapped->session); /* try again next time */
+    atomic_store(&s->half_read, rc != FKV_OK); /* try again next time */
     store_end_rebuilding(s);
     return rc;
 }

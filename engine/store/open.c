@@ -92,6 +92,7 @@ static fkv_status make_writable(fkv_store *s, const fkv_options *options)
     store_change_lock(s, NULL);
     atomic_store(&s->mapped, NULL);
     atomic_store(&s->read_only, 0);
+    atomic_store(&s->half_read, 0);
     if (before == SHARING_NOT && old) fkv_ignore(env->file_lock(env, old, LOCK_LIVE, ENV_UNLOCK));
     ask_host(s, options);
     rc = store_join(s);
@@ -112,7 +113,8 @@ static fkv_status make_writable(fkv_store *s, const fkv_options *options)
         if (before == SHARING_NOT && old)
             fkv_ignore(env->file_lock(env, old, LOCK_LIVE, ENV_LOCK_SHARED));
         store_change_lock(s, old);
-        if (mapped) s->session = ~atomic_load(&mapped->session); /* read it all again */
+        s->first = before == SHARING_NOT;
+        atomic_store(&s->half_read, 1); /* read it all again */
     }
     store_end_rebuilding(s);
     env->mutex_unlock(env, s->follow_mutex);

@@ -134,6 +134,7 @@ struct fkv_store {
 
     uint32_t born;         /* env->fork_count when it was opened */
     _Atomic int read_only; /* changes from 1 to 0 when somebody opens it for writing */
+    _Atomic int half_read; /* loading it anew has failed: what is in memory is not all there is */
 
     env_mutex *mu;
     env_cond *changed;   /* anything below changed, but for the following two */
@@ -322,6 +323,7 @@ static inline int store_behind(const fkv_store *s)
 {
     const shared_page *page = store_page(s);
 
+    if (atomic_load_explicit(&s->half_read, memory_order_relaxed)) return 1;
     if (s->sharing == SHARING_NOT) return 0;
     if (s->sharing == SHARING_ALONE) {
         const shared_page *mapped = atomic_load(&s->mapped);
