@@ -7,7 +7,7 @@
 ** (The idea is LevelDB's Env and SQLite's VFS.) Heap memory has its own hook, base/alloc.h.
 **
 ** Implementations: env_posix.c (the real one), env_mem.c (files in memory), env_fault.c (wraps
-** another env and injects failures).
+** another env and injects failures), env_sched.c (wraps another env and decides who runs when).
 **
 ** Rules for every implementation
 **   - Output arguments are zeroed on entry and set only on success.
@@ -228,5 +228,35 @@ uint64_t env_fault_fired(fkv_env *env);
 
 /* Move the wall clock the wrapped env shows by this many milliseconds. */
 void env_fault_shift_clock(fkv_env *env, int64_t ms);
+
+/* -- schedules ------------------------------------------------------------------------------ */
+
+typedef struct env_sched {
+    uint64_t seed;
+    uint32_t switch_one_in; /* at one call in so many another thread may go on; 0 = only when this
+                            ** one has to wait */
+    uint32_t stall_one_in; /* at one call in so many it is held up, for up to a second; 0 = never */
+    uint32_t op_us;        /* an operation on files takes up to so long */
+    /* All wait for each other, or a lock is misused; `what` says who waits for what. Must not
+    ** return. NULL: the process is ended. */
+    void (*stuck)(void *arg, const char *what);
+    void *arg;
+} env_sched;
+
+/* Wrap `base` (borrowed; must outlive it): threads run one at a time, in an order that the seed
+** gives, and time is counted, not measured. Only the calling thread, and those that it and its
+** like start by thread_start of this env, may use it, or anything that does. `base` may be
+** env_fault_new's, over env_mem_new's. */
+FKV_MUST_CHECK fkv_status env_sched_new(fkv_env *base, const env_sched *how, fkv_env **out);
+
+/* Another process, as it were: an env over `base` for threads of the same schedule. */
+FKV_MUST_CHECK fkv_status env_sched_beside(fkv_env *env, fkv_env *base, fkv_env **out);
+
+/* REQUIRES: all threads are joined, if it is the last env of its schedule. NULL is fine. */
+void env_sched_free(fkv_env *env);
+
+/* A digest of who has done what so far, and how many calls have been counted. */
+uint64_t env_sched_trace(fkv_env *env);
+uint64_t env_sched_points(fkv_env *env);
 
 #endif
