@@ -245,7 +245,7 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed, ui
     version *tables = NULL;
     superversion *next = NULL;
     manifest before;
-    uint64_t log_lsn = 0;
+    uint64_t log_number = 0;
     int maybe_new = 0, overtaken;
     fkv_status rc;
 
@@ -272,7 +272,7 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed, ui
     if (!rc) rc = store_save_manifest(s, tables, flushed, UINT64_MAX, &maybe_new);
     env->mutex_lock(env, s->mu);
     if (!rc) {
-        log_lsn = s->man.log_lsn;
+        log_number = s->man.log_number;
         rc = superversion_new(s, s->man.edit, s->current->active, s->current->sealed,
                               s->current->sealed_count, flushed, tables, &next);
     }
@@ -292,7 +292,7 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed, ui
     env->mutex_unlock(env, s->mu);
     for (size_t i = 0; !rc && i < edit->added_count; i++)
         store_made(s, edit->added[i].file->number);
-    if (!rc) store_retire_logs(s, log_lsn);
+    if (!rc) store_retire_logs(s, log_number);
     store_remove_doomed(s);
     store_end_install(s);
     store_fit_cache(s);

@@ -336,7 +336,7 @@ fkv_status store_sync_log(fkv_store *s)
     }
 }
 
-void store_retire_logs(fkv_store *s, uint64_t lsn)
+void store_retire_logs(fkv_store *s, uint64_t number)
 {
     fkv_env *env = s->env;
 
@@ -345,8 +345,9 @@ void store_retire_logs(fkv_store *s, uint64_t lsn)
         log_entry gone = {0};
 
         env->mutex_lock(env, s->mu);
-        /* A segment ends where its successor begins; the tail is never retired here. */
-        if (s->log_count > 1 && (s->logs[1].start_lsn <= lsn || SABOTAGE(36)) &&
+        /* The tail is never retired here. (Not by LSN: a segment that has been begun since, where
+        ** this one ends, would make it look as if the manifest did not need this one.) */
+        if (s->log_count > 1 && (s->logs[0].number < number || SABOTAGE(36)) &&
             !s->logs[0].syncing) {
             gone = s->logs[0];
             if (gone.segment == s->log) s->log = NULL; /* another process has appended since */

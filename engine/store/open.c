@@ -295,7 +295,7 @@ static fkv_status close_in_order(fkv_store *s)
     if (rc) return rc;
     rc = store_save_manifest(s, s->current->tables, NULL, store_log_end(s), &maybe_new);
     store_end_install(s);
-    if (!rc) store_retire_logs(s, s->man.log_lsn);
+    if (!rc) store_retire_logs(s, s->man.log_number);
     return rc;
 }
 

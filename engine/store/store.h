@@ -424,8 +424,8 @@ static inline uint64_t store_id(const fkv_store *s)
     return get_u64(s->uuid);
 }
 uint64_t store_log_end(const fkv_store *s); /* writer */
-/* Remove segments below lsn. After a durable manifest said so. */
-void store_retire_logs(fkv_store *s, uint64_t lsn);
+/* Remove segments below this number. After a durable manifest said so. */
+void store_retire_logs(fkv_store *s, uint64_t number);
 int store_knows_log(fkv_store *s, uint64_t number);
 /* Learn of segments that other processes have begun, and forget those below man.log_number. */
 FKV_MUST_CHECK fkv_status store_find_logs(fkv_store *s);
