@@ -47,10 +47,11 @@ int memtable_full(const memtable *m)
            m->last_seq - m->base_seq > UINT32_MAX / 2;
 }
 
-void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq)
+void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq, uint64_t before_host)
 {
     if (atomic_load(&m->first_log) == UINT64_MAX) {
         m->before_seq = before_seq;
+        m->before_host = before_host;
         atomic_store(&m->first_log, lsn);
     }
     atomic_store(&m->last_log, lsn);

@@ -19,6 +19,7 @@ typedef struct memtable {
     _Atomic uint64_t first_log; /* LSN of the first record applied; UINT64_MAX = none */
     _Atomic uint64_t last_log;  /* LSN of the last one */
     uint64_t before_seq;        /* the store's sequence just before the first one */
+    uint64_t before_host;       /* and the last hosted transaction */
     size_t record_bytes;        /* applied so far */
     _Atomic uint64_t records;   /* applied so far */
     size_t full_bytes;          /* seal it when this much of the arena is used */
@@ -46,8 +47,9 @@ void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t f
 void memtable_loosen(memtable *m);
 void memtable_link(memtable *m); /* does nothing to one that is not loose */
 
-/* The record at `lsn` is about to be applied, and before_seq is the store's sequence before it. */
-void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq);
+/* The record at `lsn` is about to be applied; before it the store's sequence is before_seq, and its
+** last hosted transaction before_host. */
+void memtable_note_log(memtable *m, uint64_t lsn, uint64_t before_seq, uint64_t before_host);
 
 /* Would a payload that no batch_fits() has measured fit as it is? */
 int memtable_has_room(const memtable *m, size_t size, uint32_t count);

@@ -42,7 +42,7 @@ static fkv_status apply_rows(fkv_store *s, const wal_record *w)
         rc = new_active(s, w->size, w->count);
     if (rc) return rc;
     if (s->loading && !atomic_load(&s->active->records)) memtable_loosen(s->active);
-    memtable_note_log(s->active, w->lsn, w->first_seq - 1);
+    memtable_note_log(s->active, w->lsn, w->first_seq - 1, s->host_id);
     store_announce(s, w->first_seq + w->count - 1, w->payload, w->size);
     memtable_apply(s->active, w->payload, w->size, w->first_seq);
     return FKV_OK;

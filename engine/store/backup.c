@@ -86,6 +86,7 @@ static fkv_status take_state(fkv_backup *b)
     b->seq = atomic_load(&s->visible_seq);
     b->covered = s->man.tables_lsn;
     b->man.last_seq = b->seq;
+    b->man.host_id = s->host_id;
     b->man.tables_lsn = b->man.log_lsn = b->man.clean_lsn = atomic_load(&s->followed);
     b->man.log_tail = 0;
     b->man.keep.count = 0; /* there is no log to keep */

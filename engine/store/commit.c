@@ -277,7 +277,7 @@ static void publish_rows(fkv_txn *t)
     fkv_store *s = t->store;
     batch *b = t->writes;
 
-    memtable_note_log(s->active, t->logged_lsn, t->logged_first_seq - 1);
+    memtable_note_log(s->active, t->logged_lsn, t->logged_first_seq - 1, s->host_id);
     store_announce(s, t->logged_first_seq + t->logged_count - 1, b->bytes + BATCH_HEADROOM,
                    b->used - BATCH_HEADROOM);
     if (b->dead_ops == 0) {

@@ -94,32 +94,37 @@ void store_fit_cache(fkv_store *s)
     block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
 }
 
-static void consider(const memtable *m, uint64_t *lsn, uint64_t *seq)
+static void consider(const memtable *memory, manifest *m)
 {
-    uint64_t first = atomic_load(&m->first_log);
+    uint64_t first = atomic_load(&memory->first_log);
 
-    if (first >= *lsn) return; /* nothing applied, or later */
-    *lsn = first;
-    *seq = m->before_seq;
+    if (first >= m->tables_lsn) return; /* nothing applied, or later */
+    m->tables_lsn = first;
+    m->last_seq = memory->before_seq;
+    m->host_id = memory->before_host;
 }
 
-/* Up to where the tables have all there is, and the sequence there, given that `drop` is in tables.
-** mu held.
+/* Up to where the tables have all there is, and the sequence and the last hosted transaction there,
+** given that `drop` is in tables. (Not the last one there is: the log may lose that, and who begins
+** with this manifest does not have it yet.) mu held.
 **
-** visible_seq and followed change together under mu; a commit notes its LSN in the memtable before
-** that, and applies its rows after the note. */
-static void covered_to(const fkv_store *s, const memtable *drop, uint64_t *lsn, uint64_t *seq)
+** visible_seq, followed and host_id change together under mu; a commit notes its LSN in the memtable
+** before that, and applies its rows after the note. */
+static void covered_to(const fkv_store *s, const memtable *drop, manifest *m)
 {
     const superversion *v = s->current;
 
-    *seq = atomic_load(&s->visible_seq);
-    *lsn = atomic_load(&s->followed);
-    if (v->active != drop) consider(v->active, lsn, seq);
+    m->last_seq = atomic_load(&s->visible_seq);
+    m->tables_lsn = atomic_load(&s->followed);
+    m->host_id = s->host_id;
+    if (v->active != drop) consider(v->active, m);
     for (size_t i = 0; i < v->sealed_count; i++)
-        if (v->sealed[i] != drop) consider(v->sealed[i], lsn, seq);
-    if (*lsn < s->man.tables_lsn) { /* another process has flushed what we have in memory */
-        *lsn = s->man.tables_lsn;
-        *seq = s->man.last_seq;
+        if (v->sealed[i] != drop) consider(v->sealed[i], m);
+    if (m->tables_lsn <
+        s->man.tables_lsn) { /* another process has flushed what we have in memory */
+        m->tables_lsn = s->man.tables_lsn;
+        m->last_seq = s->man.last_seq;
+        m->host_id = s->man.host_id;
     }
 }
 
@@ -141,14 +146,13 @@ int store_describe(fkv_store *s, const memtable *drop, int64_t now_ms, manifest 
     *m = s->man;
     m->next_number = atomic_load(&page->next_number);
     m->next_space = (uint32_t)atomic_load(&page->next_space);
-    covered_to(s, drop, &m->tables_lsn, &m->last_seq);
+    covered_to(s, drop, m);
     m->log_lsn = m->tables_lsn;
     if (atomic_load(&page->unsettled_lsn) < m->log_lsn)
         m->log_lsn = atomic_load(&page->unsettled_lsn);
     e = segment_of(s, m->log_lsn);
     m->log_number = e ? e->number : m->next_number;
     m->log_tail = e ? s->logs[s->log_count - 1].number : 0;
-    m->host_id = s->host_id;
     m->clock_ms = now_ms;
     codec_rules_overlay(&m->codecs, &s->codecs);
     if (e) store_keep_logs(s, m);

@@ -45,7 +45,8 @@ typedef struct manifest {
                            ** there is no log. Later ones may exist */
     uint64_t log_lsn;     /* replay begins here: tables_lsn, or before it a transaction in doubt */
     uint64_t clean_lsn;   /* closed in order: the log ends exactly here; UINT64_MAX = not closed */
-    uint64_t host_id;     /* last transaction committed together with the host database; 0 = none */
+    uint64_t host_id;     /* last transaction committed together with the host database below
+                           ** tables_lsn; 0 = none */
     int64_t clock_ms;     /* latest wall time seen: expiry never looks at an earlier one */
     log_keeping keep;
     codec_rules codecs; /* keyspaces that are compressed otherwise than the rest */
