@@ -252,6 +252,8 @@ static void flusher_main(void *arg)
         fkv_status rc;
         int did;
         if (s->current->sealed_count == 0 || store_poisoned(s)) {
+            /* If another process did that, nobody has told those who wait for this flush. */
+            if (s->current->sealed_count) env->cond_wake_all(env, s->changed);
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
