@@ -2,8 +2,8 @@
 ** recover.c -- opening what an earlier process left.
 **
 ** Open is: read the manifest, replay the log from manifest.log_lsn into memtables. No table is
-** opened, nothing is flushed and, unless a transaction is in doubt, nothing is written: a store
-** may be opened read-only at any point of its life.
+** opened, nothing is flushed and, unless a transaction is in doubt or the end of the log was lost,
+** nothing is written: a store may be opened read-only at any point of its life.
 **
 ** The log is a chain: segment n+1 says at which LSN segment n ends. A segment that becomes
 ** unreadable before that point has lost bytes. If any record anywhere claims them to have been
@@ -251,16 +251,20 @@ static fkv_status remove_cut(fkv_store *s)
     return rc ? rc : s->env->dir_sync(s->env, s->dir);
 }
 
-/* The manifest stops naming what is cut off before it goes, and what is cut off goes before a new
-** segment takes its place in the chain. */
+/* The manifest says where the log goes on, and stops naming what is cut off before that goes; and what
+** is cut off goes before a new segment takes its place in the chain. */
 fkv_status store_write_decisions(fkv_store *s)
 {
     uint64_t synced;
     fkv_status rc = FKV_OK;
 
+    if (s->unwritten.shorter || (s->unwritten.cut && s->man.log_tail)) {
+        rc = save_tail(s);
+        if (rc) return rc;
+        s->unwritten.shorter = 0;
+    }
     if (s->unwritten.cut) {
-        if (s->man.log_tail) rc = save_tail(s);
-        if (!rc) rc = remove_cut(s);
+        rc = remove_cut(s);
         if (rc) return rc;
         s->unwritten.cut = 0;
     }
@@ -328,8 +332,10 @@ static fkv_status replay_log(replay *r, const found_files *files)
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     store_set_position(s, s->last_seq, r->position);
     /* Nothing that was needed has gone, but the log may end before the point up to which the tables
-    ** had it all: an ABORT that nobody waited for. New records begin here. */
-    if (s->man.tables_lsn > r->position) s->man.tables_lsn = r->position;
+    ** had it all: an ABORT that nobody waited for. New records begin here, and whoever joins must not
+    ** begin to read beyond. */
+    s->unwritten.shorter = s->man.tables_lsn > r->position;
+    if (s->unwritten.shorter) s->man.tables_lsn = r->position;
     if (s->man.log_lsn > r->position) s->man.log_lsn = r->position;
     for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
     alloc_free(readers);

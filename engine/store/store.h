@@ -70,6 +70,7 @@ enum { HOST_POINTS = 256 };
 /* What recovery has decided and has yet to write. */
 typedef struct recovery_debt {
     uint64_t cut;      /* segments from this number on are to go; 0 = none */
+    int shorter;       /* the log ends before the manifest's tables_lsn */
     uint64_t ref;      /* LSN of the PREPARE in doubt */
     int flush;         /* a commit was decided that no mark can tell: write tables */
     wal_type decision; /* on it; 0 = none */
