@@ -235,8 +235,9 @@ typedef struct env_sched {
     uint64_t seed;
     uint32_t switch_one_in; /* at one call in so many another thread may go on; 0 = only when this
                             ** one has to wait */
-    uint32_t stall_one_in; /* at one call in so many it is held up, for up to a second; 0 = never */
-    uint32_t op_us;        /* an operation on files takes up to so long */
+    uint32_t stall_one_in;  /* at one call in so many it is held up; 0 = never */
+    uint32_t stall_us;      /* for so long, or half of it, or a quarter … */
+    uint32_t op_us;         /* an operation on files takes up to so long */
     /* All wait for each other, or a lock is misused; `what` says who waits for what. Must not
     ** return. NULL: the process is ended. */
     void (*stuck)(void *arg, const char *what);

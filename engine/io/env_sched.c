@@ -13,8 +13,8 @@
 **     said to take; when nobody is, it jumps to the first moment for which somebody waits.
 **   - If nobody waits for any moment either, they wait for each other: that is told.
 **   - A stall is what a real machine does to a thread that it takes the processor from: it sleeps
-**     where it stands, with all that it holds, for some time between 50 us and a second. Races that
-**     need one thread to be very late need that, for whoever is drawn at random is never far behind.
+**     where it stands, with all that it holds. Races that need one thread to be very late need that,
+**     for whoever is drawn at random is never far behind.
 **
 ** All that is kept here belongs to whoever has the baton, and is handed on with it. What happens
 ** between two points happens at once to all others. That is less than what the machine may do, where
@@ -235,7 +235,7 @@ static void point(scheduler *s, int what)
     note(s, s->me, what);
     s->points++;
     if (one_in(s, s->how.stall_one_in)) {
-        pause_for(s, (uint64_t)50 << draw(s, 15));
+        pause_for(s, s->how.stall_us >> draw(s, 16));
     } else if (one_in(s, s->how.switch_one_in)) {
         give_way(s);
     }

@@ -36,6 +36,10 @@ static const role roles[] = {
     {"copier", {back_up, look, look_as_of, transaction, keep_up, look, look, back_up}},
 };
 
+/* What is left to do for one who has opened it for reading. */
+static int (*const read_only[8])(actor *a) = {look, look,      look,       look_as_of,
+                                              look, read_feed, come_again, come_again};
+
 typedef struct member {
     actor who;
     const role *plays;
@@ -79,6 +83,8 @@ static play *play_new(uint64_t seed, int mortal)
     for (int i = 0; i < 4; i++) (void)roll(&p->chance, 2);
     how.switch_one_in = (uint32_t)ONE_OF(p, 0, 1, 2, 3, 4, 8, 16);
     how.stall_one_in = (uint32_t)ONE_OF(p, 0, 0, 20, 100, 300);
+    p->slow = roll(&p->chance, 6) == 0;
+    how.stall_us = p->slow ? 30 * 1000 * 1000 : 1000 * 1000;
     how.op_us = (uint32_t)ONE_OF(p, 0, 10, 100, 2000);
     if (env_sched_new(mortal ? &p->mortal[0].env : p->faulty, &how, &p->env)) abort();
     p->options = (fkv_options){.create = 1,
@@ -108,7 +114,7 @@ static void member_main(void *arg)
     int well = come(a);
 
     for (int i = 0; well && i < m->acts && !a->at->complaints; i++)
-        well = m->plays->acts[dice(a, 8)](a);
+        well = a->reads_only ? read_only[dice(a, 8)](a) : m->plays->acts[dice(a, 8)](a);
     leave(a);
 }
 

@@ -99,6 +99,7 @@ static void same_seed_same_schedule(void)
     for (int i = 0; i < 40; i++) {
         env_sched how = {.seed = seed + (uint64_t)i, .switch_one_in = 1u << i % 5};
         how.stall_one_in = i % 3 ? 0 : 20;
+        how.stall_us = 1000000;
         play(&a, how);
         play(&b, how);
         traces[i & 1] = env_sched_trace(a.env);
@@ -333,6 +334,7 @@ static void report_of(void (*run)(stage *on), char *out, size_t size)
 
     memset(out, 0, size);
     if (pipe(ends)) abort();
+    (void)fflush(stdout);
     child = fork();
     if (child == 0) {
         static stage on;
