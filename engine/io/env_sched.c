@@ -4,21 +4,22 @@
 ** Threads are real ones of the operating system, but only the one that has the baton runs. All
 ** others stand at a gate of their own, a mutex and a condition of the operating system's. Whoever
 ** has the baton calls the env every now and then: to lock, to wait, to touch a file. Each such call
-** is a point at which it may have to hand the baton on; who gets it is drawn. So the same seed, with
-** the same program, gives the same schedule, and a failure can be looked at again.
+** is a point at which it may have to hand the baton on; who gets it is drawn. So the same seed,
+** with the same program, gives the same schedule, and a failure can be looked at again.
 **
-**   - A mutex is a note of who owns it. Who wants one that is owned, waits for a condition, sleeps or
-**     joins is not ready, and is not drawn.
-**   - Time is counted. It stands still while somebody is ready, but for what operations on files are
-**     said to take; when nobody is, it jumps to the first moment for which somebody waits.
+**   - A mutex is a note of who owns it. Who wants one that is owned, waits for a condition, sleeps
+**     or joins is not ready, and is not drawn.
+**   - Time is counted. It stands still while somebody is ready, but for what operations on files
+**     are said to take; when nobody is, it jumps to the first moment for which somebody waits.
 **   - If nobody waits for any moment either, they wait for each other: that is told.
 **   - A stall is what a real machine does to a thread that it takes the processor from: it sleeps
-**     where it stands, with all that it holds. Races that need one thread to be very late need that,
-**     for whoever is drawn at random is never far behind.
+**     where it stands, with all that it holds. Races that need one thread to be very late need
+**     that, for whoever is drawn at random is never far behind.
 **
 ** All that is kept here belongs to whoever has the baton, and is handed on with it. What happens
-** between two points happens at once to all others. That is less than what the machine may do, where
-** readers go without locks; those are for ThreadSanitizer and tests/threads/test_operations.c.
+** between two points happens at once to all others. That is less than what the machine may do,
+** where readers go without locks; those are for ThreadSanitizer and
+** tests/threads/test_operations.c.
 */
 #include "io/env_sched.h"
 

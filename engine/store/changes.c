@@ -115,10 +115,13 @@ fkv_status fkv_changes_new(fkv_store *s, uint64_t since, fkv_changes **out)
     if (!c) return FKV_RAISE(FKV_NOMEM);
     c->s = s;
     c->since = since;
+    /* The follower takes up a manifest first, and its segments after that. */
+    s->env->mutex_lock(s->env, s->follow_mutex);
     s->env->mutex_lock(s->env, s->mu);
     rc = check_since(&s->man.keep, since, atomic_load(&s->visible_seq));
     if (!rc) rc = list_segments(c, &from);
     s->env->mutex_unlock(s->env, s->mu);
+    s->env->mutex_unlock(s->env, s->follow_mutex);
     if (!rc && c->count && from < c->end_lsn) {
         rc = open_segment(c, from);
     } else {

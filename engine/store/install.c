@@ -108,8 +108,8 @@ static void consider(const memtable *memory, manifest *m)
 ** given that `drop` is in tables. (Not the last one there is: the log may lose that, and who begins
 ** with this manifest does not have it yet.) mu held.
 **
-** visible_seq, followed and host_id change together under mu; a commit notes its LSN in the memtable
-** before that, and applies its rows after the note. */
+** visible_seq, followed and host_id change together under mu; a commit notes its LSN in the
+** memtable before that, and applies its rows after the note. */
 static void covered_to(const fkv_store *s, const memtable *drop, manifest *m)
 {
     const superversion *v = s->current;

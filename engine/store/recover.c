@@ -251,8 +251,8 @@ static fkv_status remove_cut(fkv_store *s)
     return rc ? rc : s->env->dir_sync(s->env, s->dir);
 }
 
-/* The manifest says where the log goes on, and stops naming what is cut off before that goes; and what
-** is cut off goes before a new segment takes its place in the chain. */
+/* The manifest says where the log goes on, and stops naming what is cut off before that goes; and
+** what is cut off goes before a new segment takes its place in the chain. */
 fkv_status store_write_decisions(fkv_store *s)
 {
     uint64_t synced;
@@ -332,8 +332,8 @@ static fkv_status replay_log(replay *r, const found_files *files)
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     store_set_position(s, s->last_seq, r->position);
     /* Nothing that was needed has gone, but the log may end before the point up to which the tables
-    ** had it all: an ABORT that nobody waited for. New records begin here, and whoever joins must not
-    ** begin to read beyond. */
+    ** had it all: an ABORT that nobody waited for. New records begin here, and whoever joins must
+    ** not begin to read beyond. */
     s->unwritten.shorter = s->man.tables_lsn > r->position;
     if (s->unwritten.shorter) s->man.tables_lsn = r->position;
     if (s->man.log_lsn > r->position) s->man.log_lsn = r->position;

@@ -1,10 +1,10 @@
 /*
 ** The manifest names the last hosted transaction of the tables, not one that only the log has.
 **
-** It named the last one there was. A power cut that lost that one from the log, because nothing waits
-** for the disk, left a store that said it had it, and the database was ahead of the store without a
-** word. And a process that joined at the wrong moment said that it had it before it had read it: its
-** view showed the native rows of a transaction without ours.
+** It named the last one there was. A power cut that lost that one from the log, because nothing
+** waits for the disk, left a store that said it had it, and the database was ahead of the store
+** without a word. And a process that joined at the wrong moment said that it had it before it had
+** read it: its view showed the native rows of a transaction without ours.
 */
 #include "check.h"
 #include "fastkv.h"

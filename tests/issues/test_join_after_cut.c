@@ -2,9 +2,9 @@
 ** Who joins a store after a power cut reads on where the log goes on.
 **
 ** A transaction that was rolled back may be lost from the end of the log, though the last manifest
-** counts it among what the tables have. The first to open the store goes on from where the log ends;
-** but until it wrote a manifest of its own, those who joined went by the old one, and read on beyond
-** that: they failed, or missed a commit when it was as long as what had been lost.
+** counts it among what the tables have. The first to open the store goes on from where the log
+** ends; but until it wrote a manifest of its own, those who joined went by the old one, and read on
+** beyond that: they failed, or missed a commit when it was as long as what had been lost.
 */
 #include "../processes/world.h"
 

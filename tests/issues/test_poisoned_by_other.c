@@ -1,8 +1,8 @@
 /*
 ** Whoever waits for a flush hears that an fsync failed in another process.
 **
-** The flusher saw that, and did not flush any more; but those who waited for it, for room to write or
-** in fkv_flush, had looked a moment before, and nobody woke them: they waited for ever.
+** The flusher saw that, and did not flush any more; but those who waited for it, for room to write
+** or in fkv_flush, had looked a moment before, and nobody woke them: they waited for ever.
 */
 #include "check.h"
 #include "fastkv.h"

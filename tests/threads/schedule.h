@@ -2,16 +2,16 @@
 ** schedule.h -- what is played under a scheduler (engine/io/env_sched.c), and the judge of it.
 **
 ** Rows come in groups; a transaction writes or deletes some groups, and its number, which stands in
-** a row of its own. Numbers are given out while the right to write is held, so they rise from commit
-** to commit, and what each leaves behind is noted. Whoever takes a snapshot finds a number in it,
-** and must find exactly what was noted for that number; not less than was acknowledged when they
-** asked, nor more than was given out by then.
+** a row of its own. Numbers are given out while the right to write is held, so they rise from
+** commit to commit, and what each leaves behind is noted. Whoever takes a snapshot finds a number
+** in it, and must find exactly what was noted for that number; not less than was acknowledged when
+** they asked, nor more than was given out by then.
 **
 ** Members of the crew have a handle of the store, and a transaction object, of their own. When
 ** faults are armed a call may fail from the first one on; what is found must be right all the same.
 ** A process may die (processes/world.h): what its members find from then on does not count, for
-** there is nobody to find it; a transaction that it was about to mark as committed is in doubt, until
-** the next writer sees what has become of it.
+** there is nobody to find it; a transaction that it was about to mark as committed is in doubt,
+** until the next writer sees what has become of it.
 */
 #ifndef FKV_TESTS_SCHEDULE_H
 #define FKV_TESTS_SCHEDULE_H

@@ -1,19 +1,21 @@
 /*
-** Seeded schedules: a small crew and the store's own threads, one thread at a time, in an order that
-** a seed gives (engine/io/env_sched.c); what they play and what they must find is in schedule.h.
+** Seeded schedules: a small crew and the store's own threads, one thread at a time, in an order
+** that a seed gives (engine/io/env_sched.c); what they play and what they must find is in
+** schedule.h.
 **
-** Each seed draws how often threads are switched and stalled, how long an operation on a file takes,
-** the sizes of memtables, tables and blocks, who plays and how long, and whether they are one process
-** or two. Memtables are as small as can be, so in a play of some thirty transactions there are
-** flushes, compactions, new log segments, writers that wait, and last closes beside opens.
+** Each seed draws how often threads are switched and stalled, how long an operation on a file
+** takes, the sizes of memtables, tables and blocks, who plays and how long, and whether they are
+** one process or two. Memtables are as small as can be, so in a play of some thirty transactions
+** there are flushes, compactions, new log segments, writers that wait, and last closes beside
+** opens.
 **
 **   plain       nothing fails
-**   one fault   one operation fails, once: whoever is told so may give up, and nothing else is wrong
-**   a death     there are two processes; one dies at some operation, the other goes on, and a third
-**               one comes
-**   power cut   from some operation on all fail; then what was not synced is lost, or half of it, and
-**               the store is opened: nothing durable is missing, commits only from the end, none is
-**               there by half. They go on from there, and it is opened once more.
+**   one fault   one operation fails, once: whoever is told so may give up, and nothing else is
+**   wrong a death     there are two processes; one dies at some operation, the other goes on, and a
+**               third one comes
+**   power cut   from some operation on all fail; then what was not synced is lost, or half of it,
+**               and the store is opened: nothing durable is missing, commits only from the end,
+**               none is there by half. They go on from there, and it is opened once more.
 **
 ** FKV_TEST_SEED=<the seed that is printed> plays that one first in each test.
 */
@@ -144,7 +146,8 @@ static void crew_plays(play *p, const role *only, int acts, process *mortal)
     env_sched_free(other);
 }
 
-/* Opened anew the store has what some transaction from `from` on left. Its number, or UINT32_MAX. */
+/* Opened anew the store has what some transaction from `from` on left. Its number, or UINT32_MAX.
+** */
 static uint32_t look_after(play *p, uint32_t from)
 {
     actor a = {.at = p, .id = -1, .env = p->env, .chance = p->seed | 1};

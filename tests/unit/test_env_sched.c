@@ -297,7 +297,8 @@ static void a_thread_that_cannot_start(void)
     env_mem_free(files);
 }
 
-/* -- what cannot go on --------------------------------------------------------------------------- */
+/* -- what cannot go on ---------------------------------------------------------------------------
+** */
 
 static void lock_and_wait(void *arg)
 {
