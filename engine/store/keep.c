@@ -14,8 +14,9 @@
 ** once, or when a recovery has decided so. (What a host may yet bring back, and what is left by a
 ** death before the log was written, goes with the log.)
 **
-** What has been committed before keeping began, or without a mark in the log (recover.c, a hosted
-** transaction that its host brought back), is not in the feed: `after` moves behind it.
+** What has been committed before keeping began, or without a mark in the log (recover.c: a hosted
+** transaction that its host brought back, a spilled one that a power cut took from the log and left
+** in the tables), is not in the feed: `after` moves behind it.
 */
 #include <stdio.h>
 

@@ -332,10 +332,14 @@ static fkv_status replay_log(replay *r, const found_files *files)
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     store_set_position(s, s->last_seq, r->position);
     /* Nothing that was needed has gone, but the log may end before the point up to which the tables
-    ** had it all: an ABORT that nobody waited for. New records begin here, and whoever joins must
-    ** not begin to read beyond. */
+    ** had it all: an ABORT that nobody waited for, or a spilled transaction, of which the change
+    ** feed will not hear. New records begin here, and whoever joins must not begin to read beyond.
+    ** */
     s->unwritten.shorter = s->man.tables_lsn > r->position;
-    if (s->unwritten.shorter) s->man.tables_lsn = r->position;
+    if (s->unwritten.shorter) {
+        s->man.tables_lsn = r->position;
+        if (log_keeping_on(&s->man.keep)) s->man.keep.after = s->last_seq;
+    }
     if (s->man.log_lsn > r->position) s->man.log_lsn = r->position;
     for (size_t i = 0; i < count; i++) wal_reader_close(readers[i]);
     alloc_free(readers);

@@ -40,6 +40,7 @@ typedef struct play {
     uint64_t host_id;  /* the last that the host has committed */
     uint32_t in_doubt; /* this transaction's process has died at it; 0 = none */
     int armed, fired, complaints;
+    int was_cut;
     int slow; /* some are held up for so long that others may give up waiting */
     int cut;  /* it is the power that fails: no more can be written to the end */
     world w;  /* if processes may die; it has but one page, so there is but one store */
@@ -447,6 +448,7 @@ static inline int read_feed(actor *a)
 
     if (!known) return 1;
     rc = fkv_changes_new(a->store, a->since, &feed);
+    if (rc == FKV_INVALID && p->was_cut) return 1; /* the log has lost what the tables have */
     if (!TRY(a, rc)) return 0;
     while (well && !(rc = fkv_changes_next(feed, &c))) {
         well = take_change(a, &c);
@@ -481,24 +483,32 @@ static inline int check(actor *a)
     return TRY(a, fkv_check(a->store, FKV_CHECK_DEEP, &how));
 }
 
+/* Upkeep has no host to ask about what a process that died has left in doubt. */
+static inline int tried_upkeep(actor *a, fkv_status rc, int line)
+{
+    return rc == FKV_BUSY && a->at->one_page ? 1 : tried(a, rc, line, "upkeep");
+}
+
 static inline int keep_up(actor *a)
 {
     char from[KEY], to[KEY];
-    uint64_t g = dice(a, GROUPS);
     uint32_t known = a->at->acknowledged;
+    uint64_t g;
+    fkv_status rc;
 
     switch (dice(a, 10)) {
     case 0:
     case 1:
     case 2:
     case 3:
-        return TRY(a, fkv_flush(a->store));
+        return tried_upkeep(a, fkv_flush(a->store), __LINE__);
     case 4:
     case 5:
-        return TRY(
-            a, fkv_compact(a->store, key_of(g, 0, from), key_of(g + dice(a, GROUPS), MEMBERS, to)));
+        g = dice(a, GROUPS);
+        rc = fkv_compact(a->store, key_of(g, 0, from), key_of(g + dice(a, GROUPS), MEMBERS, to));
+        return tried_upkeep(a, rc, __LINE__);
     case 6:
-        return TRY(a, fkv_settle(a->store));
+        return tried_upkeep(a, fkv_settle(a->store), __LINE__);
     case 7:
         return dice(a, 2) ? TRY(a, fkv_verify(a->store)) : check(a);
     case 8:

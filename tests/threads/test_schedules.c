@@ -251,6 +251,7 @@ static uint64_t power_cut(uint64_t seed)
     if (found != UINT32_MAX) {
         p->given = p->acknowledged = found;
         p->cut = 0;
+        p->was_cut = 1;
         for (uint32_t i = found + 1; i < NUMBERS_MAX; i++) p->hosted[i] = 0;
         crew_plays(p, &roles[2], 6, NULL);
         if (!p->complaints) (void)look_after(p, p->given);
