@@ -390,11 +390,9 @@ fkv_status store_catch_up(fkv_store *s)
 ** anew for another reason? */
 static int has_other_session(const fkv_store *s)
 {
-    const shared_page *mapped = atomic_load(&s->mapped);
-
     if (atomic_load(&s->half_read)) return 1;
-    return (s->sharing == SHARING_READS || s->sharing == SHARING_ALONE) && mapped &&
-           atomic_load(&mapped->session) != s->session;
+    if (s->sharing == SHARING_ALONE) return store_has_company(s);
+    return s->sharing == SHARING_READS && atomic_load(&store_page(s)->session) != s->session;
 }
 
 /* Load it all again; `asker` has the host that recovery may have to ask. follow_mutex held. */

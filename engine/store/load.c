@@ -50,7 +50,7 @@ static int has_company(fkv_store *s)
 
     if (!s->lock) return 0;
     if (s->env->file_locked(s->env, s->lock, LOCK_LIVE, 1, &held) || held) return 1;
-    return s->mapped && atomic_load(&s->mapped->session) != s->session;
+    return store_has_company(s);
 }
 
 static fkv_status load_reading(fkv_store *s)

@@ -246,6 +246,8 @@ fkv_status store_join_reading(fkv_store *s)
     }
     s->sharing = SHARING_ALONE;
     s->session = s->mapped ? atomic_load(&s->mapped->session) : 0;
+    atomic_store(&s->quiet_lsn, s->mapped ? atomic_load(&s->mapped->committed_lsn) : 0);
+    atomic_store(&s->quiet_edit, s->mapped ? atomic_load(&s->mapped->edit) : 0);
     return own_page(s);
 }
 

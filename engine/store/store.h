@@ -125,6 +125,8 @@ struct fkv_store {
     _Atomic(shared_page *) mapped;
     shared_page *own_page, *old_mapped;
     uint64_t session; /* the page's, as we know it */
+    _Atomic uint64_t quiet_lsn,
+        quiet_edit;   /* SHARING_ALONE: what was on it without anybody there */
     uint64_t process; /* our number on the page; SHARING_FULLY */
     int first;        /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
@@ -319,6 +321,22 @@ void store_made(fkv_store *s, uint64_t number);
 FKV_MUST_CHECK fkv_status store_sweep(fkv_store *s);
 
 /* -- follow.c -- */
+/* SHARING_ALONE: has anybody come to write? They begin a session; or they go on with the last one,
+** if they met somebody who was just leaving, and then it shows when they write. (Zeros: a session
+** is being begun, and its number will follow.) */
+static inline int store_has_company(const fkv_store *s)
+{
+    const shared_page *page = atomic_load(&s->mapped);
+    uint64_t lsn, edit;
+
+    if (!page) return 0;
+    lsn = atomic_load_explicit(&page->committed_lsn, memory_order_acquire);
+    edit = atomic_load_explicit(&page->edit, memory_order_acquire);
+    return atomic_load_explicit(&page->session, memory_order_acquire) != s->session ||
+           (lsn && lsn != atomic_load(&s->quiet_lsn)) ||
+           (edit && edit != atomic_load(&s->quiet_edit));
+}
+
 /* Has any process committed what this one has not seen, or is there a newer manifest? */
 static inline int store_behind(const fkv_store *s)
 {
@@ -326,10 +344,7 @@ static inline int store_behind(const fkv_store *s)
 
     if (atomic_load_explicit(&s->half_read, memory_order_relaxed)) return 1;
     if (s->sharing == SHARING_NOT) return 0;
-    if (s->sharing == SHARING_ALONE) {
-        const shared_page *mapped = atomic_load(&s->mapped);
-        return mapped && atomic_load_explicit(&mapped->session, memory_order_acquire) != s->session;
-    }
+    if (s->sharing == SHARING_ALONE) return store_has_company(s);
     return atomic_load_explicit(&page->committed_lsn, memory_order_acquire) >
                atomic_load_explicit(&s->followed, memory_order_acquire) ||
            atomic_load_explicit(&page->edit, memory_order_acquire) >

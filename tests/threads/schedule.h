@@ -285,12 +285,12 @@ static inline void commit(actor *a, uint32_t number, const state *next, int dura
     if (id) p->host_id = id;
     if (durable) p->durable = number;
     p->doubts = 0;
+    p->in_doubt = id ? 0 : number; /* (what the host has, the store must have) */
     fkv_txn_commit(a->txn);
     if (!is_dead(a)) {
+        if (p->in_doubt == number) p->in_doubt = 0;
         /* (If its mark could not be written, other processes never see it.) */
         if (number > p->acknowledged && !(p->cut && play_fired(p))) p->acknowledged = number;
-    } else if (p->given == number && !id) { /* (what the host has, the store must have) */
-        p->in_doubt = number;
     }
 }
 
