@@ -124,11 +124,11 @@ struct fkv_store {
     _Atomic(shared_page *) page; /* what holds: one of the following two */
     _Atomic(shared_page *) mapped;
     shared_page *own_page, *old_mapped;
-    uint64_t session; /* the page's, as we know it */
-    _Atomic uint64_t quiet_lsn,
-        quiet_edit;   /* SHARING_ALONE: what was on it without anybody there */
-    uint64_t process; /* our number on the page; SHARING_FULLY */
-    int first;        /* LOCK_LIVE is held exclusively; at open */
+    uint64_t session;            /* the page's, as we know it */
+    _Atomic uint64_t quiet_lsn;  /* SHARING_ALONE: committed_lsn when nobody was there, */
+    _Atomic uint64_t quiet_edit; /* and edit */
+    uint64_t process;            /* our number on the page; SHARING_FULLY */
+    int first;                   /* LOCK_LIVE is held exclusively; at open */
     env_identity identity;
     uint8_t uuid[16];     /* settled at open */
     uint32_t opens;       /* registry lock */

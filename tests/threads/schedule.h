@@ -457,7 +457,9 @@ static inline int read_feed(actor *a)
     fkv_changes_free(feed);
     if (!well || (rc != FKV_NOTFOUND && !TRY(a, rc))) return 0;
     a->since = last;
-    if (!WANT(a, a->copy_number >= known && a->copy_number <= p->given)) return 0;
+    /* (Until somebody may write, what recovery has decided after a power cut has no mark.) */
+    if (!WANT(a, a->copy_number >= known || (a->reads_only && p->was_cut))) return 0;
+    if (!WANT(a, a->copy_number <= p->given)) return 0;
     for (int g = 0; g < GROUPS; g++)
         for (int i = 0; i < MEMBERS; i++)
             if (!WANT(a, a->copy[g][i] == p->after[a->copy_number].by[g])) return 0;

@@ -194,7 +194,7 @@ static int scale(void)
 }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define COUNT(n) ((n) / 8 * scale())
+#define COUNT(n) ((n) / 16 * scale())
 #else
 #define COUNT(n) ((n)*scale())
 #endif
@@ -310,7 +310,7 @@ static void a_power_cut_takes_only_the_end(void)
 
 static void the_same_seed_is_the_same_play(void)
 {
-    for (int i = 0; i < COUNT(8); i++)
+    for (int i = 0; i < COUNT(16); i++)
         CHECK(plain(check_seed + (uint64_t)i) == plain(check_seed + (uint64_t)i));
 }
 
