@@ -1,9 +1,9 @@
 /*
 ** The change feed does not leave out what a power cut took from the log and left in the tables.
 **
-** A transaction larger than a memtable is in tables at once, and a manifest may name them before the
-** log is durable. Then the power cut costs the log its record, and the rows stay; the feed went on
-** without them and without a word.
+** A transaction larger than a memtable is in tables at once, and a manifest may name them before
+** the log is durable. Then the power cut costs the log its record, and the rows stay; the feed went
+** on without them and without a word.
 */
 #include "check.h"
 #include "fastkv.h"

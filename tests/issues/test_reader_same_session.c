@@ -1,10 +1,10 @@
 /*
 ** Who opened the store for reading while nobody wrote to it sees what is written later.
 **
-** A process came to the store while another had it open, found that one gone a moment after, and the
-** page in order, so it went on where that one had ended, under the same session number. Somebody
-** who had opened the store for reading in that very moment, and waited for another session to begin,
-** never saw what it wrote.
+** A process came to the store while another had it open, found that one gone a moment after, and
+** the page in order, so it went on where that one had ended, under the same session number.
+** Somebody who had opened the store for reading in that very moment, and waited for another session
+** to begin, never saw what it wrote.
 */
 #include "../processes/world.h"
 
