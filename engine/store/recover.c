@@ -387,6 +387,12 @@ fkv_status store_recover(fkv_store *s)
     atomic_store(&page->edit, m.edit);
     rc = store_start_at(s, &m, tables);
     if (!rc) rc = replay_log(&r, &files);
+    if (!rc) { /* no host has a snapshot from before: one that is older has been put back */
+        s->env->mutex_lock(s->env, s->mu);
+        s->point_floor = s->host_id;
+        s->point_count = 0;
+        s->env->mutex_unlock(s->env, s->mu);
+    }
     if (!rc && s->sharing != SHARING_ALONE && !atomic_load(&s->read_only))
         rc = store_write_decisions(s);
 done:
