@@ -257,10 +257,10 @@ void sched_operation(fkv_env *env, int what)
 
 /* -- memory, clocks, chance ------------------------------------------------------------------- */
 
-static void *map(fkv_env *env, size_t size)
+static void *map(fkv_env *env, size_t size, int dense)
 {
     point(scheduler_of(env), AT_MAP);
-    return base_of(env)->map(base_of(env), size);
+    return base_of(env)->map(base_of(env), size, dense);
 }
 
 static void unmap(fkv_env *env, void *memory, size_t size)
