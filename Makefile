@@ -99,6 +99,9 @@ TEST_BIN   := $(TEST_SRC:%.c=$(B)/%)
 # What stands beside test_oracle.c is linked with it.
 ORACLE_OBJ := $(patsubst %.c,$(B)/%.o,$(filter-out $(TEST_SRC),$(wildcard tests/oracle/*.c)))
 
+# Any test may look over the engine's shoulder; what does not is linked without it.
+AUDIT_OBJ  := $(patsubst %.c,$(B)/%.o,$(wildcard tests/audit/*.c))
+
 # And with the newest SQLite there is: the amalgamation that better-sqlite3 carries (make verify).
 NEWEST     := build/bindings/node/node_modules/better-sqlite3/deps/sqlite3
 NEWEST_EXT := $(EXT_SRC:%.c=$(B)/newest/%.o)
@@ -229,7 +232,7 @@ $(B)/tests/%.o: tests/%.c $(B)/flags
 	$(call compile,$(TESTS_$(MODE)) -Iengine -Iext -Itests -DSQLITE_CORE)
 
 -include $(patsubst %.o,%.d,$(ENGINE_OBJ) $(EXT_OBJ) $(CORE_OBJ) $(BENCH_OBJ) $(PEER_OBJ) \
-    $(ORACLE_OBJ) $(NEWEST_EXT) $(NEWEST_OBJ) $(NEWEST_CHECK)) $(TEST_BIN:%=%.d)
+    $(ORACLE_OBJ) $(AUDIT_OBJ) $(NEWEST_EXT) $(NEWEST_OBJ) $(NEWEST_CHECK)) $(TEST_BIN:%=%.d)
 
 # -- linking -------------------------------------------------------------------------------------
 
@@ -258,9 +261,10 @@ modes: $(MODES:%=mode-%)
 mode-%: FORCE
 	+@$(MAKE) --no-print-directory MODE=$* $(TARGETS_$*)
 
+$(TEST_BIN): $(AUDIT_OBJ)
 $(ENGINE_TESTS): %: %.o $(ENGINE_OBJ) $(B)/sources
 	@echo "  link  $@"
-	@$(LINK_TEST) $(LDFLAGS) -o $@ $< $(ENGINE_OBJ) $(LIBS) -ldl
+	@$(LINK_TEST) $(LDFLAGS) -o $@ $(filter $(B)/tests/%.o,$^) $(ENGINE_OBJ) $(LIBS) -ldl
 
 $(B)/tests/oracle/test_oracle: $(ORACLE_OBJ)
 $(SQL_TESTS): %: %.o $(ENGINE_OBJ) $(CORE_OBJ) $(B)/sources
