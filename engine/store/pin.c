@@ -170,7 +170,7 @@ typedef struct sweep {
     const version *tables;
     uint64_t limit; /* numbers from here on were given out after the sweep began */
     uint64_t edit;  /* of the newest manifest */
-    int tables_too, logs_gone, keeps;
+    int tables_too, logs_gone, keeps, synced;
 } sweep;
 
 /* May a view of this process, or of another one, be reading it? (It is judged for each table by
@@ -189,11 +189,25 @@ static int may_be_read(const sweep *w, uint64_t number)
     return pinned || pinned_elsewhere(s, number, w->edit);
 }
 
-/* (Whoever has it on the list of the doomed may be quicker.) */
-static fkv_status sweep_away(fkv_store *s, const char *name)
+static fkv_status sync_dir(fkv_store *s)
 {
-    fkv_status rc = s->env->file_remove(s->env, s->dir, name);
+    fkv_status rc = s->env->dir_sync(s->env, s->dir);
 
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    return rc;
+}
+
+/* Whoever renamed the newest manifest into place may have died before that was durable, and the one
+** before it needs what is removed here. (Whoever has it on the list of the doomed may be
+** quicker.) */
+static fkv_status sweep_away(sweep *w, const char *name)
+{
+    fkv_store *s = w->s;
+    fkv_status rc = w->synced ? FKV_OK : sync_dir(s);
+
+    if (rc) return rc;
+    w->synced = 1;
+    rc = s->env->file_remove(s->env, s->dir, name);
     return rc == FKV_NOTFOUND ? FKV_OK : rc;
 }
 
@@ -207,12 +221,12 @@ static fkv_status sweep_file(void *arg, const char *name)
 
     /* (A backup that ended early, and whose database is not this one.) */
     if (kind == FILE_MANIFEST_TMP || strcmp(name, FILENAME_MANIFEST_NEXT) == 0)
-        return sweep_away(s, name);
-    if (kind == FILE_RUN) return w->keeps ? FKV_OK : sweep_away(s, name);
+        return sweep_away(w, name);
+    if (kind == FILE_RUN) return w->keeps ? FKV_OK : sweep_away(w, name);
     if (kind == FILE_WAL && number < w->limit && !store_knows_log(s, number) &&
         !store_keeps_log(s, number)) {
         w->logs_gone = 1;
-        return sweep_away(s, name);
+        return sweep_away(w, name);
     }
     if (kind != FILE_TABLE || !w->tables_too || number >= w->limit) return FKV_OK;
     for (int i = 0; i < FKV_LEVELS; i++)
@@ -222,7 +236,7 @@ static fkv_status sweep_file(void *arg, const char *name)
         fkv_status rc = s->env->file_locked(s->env, s->lock, LOCK_MAKING + number, 1, &held);
         if (rc || held) return rc;
     }
-    return may_be_read(w, number) ? FKV_OK : sweep_away(s, name);
+    return may_be_read(w, number) ? FKV_OK : sweep_away(w, name);
 }
 
 fkv_status store_sweep(fkv_store *s)
@@ -252,5 +266,5 @@ fkv_status store_sweep(fkv_store *s)
     superversion_unref(v);
     store_end_install(s);
     /* A log that comes back after a power cut would stand in the chain again. */
-    return rc || !w.logs_gone ? rc : s->env->dir_sync(s->env, s->dir);
+    return rc || !w.logs_gone ? rc : sync_dir(s);
 }
