@@ -7,13 +7,14 @@
 ** older than the last durable one, verify, and go on working. In a plain run the histories of
 ** three operations and the kinds of cut are sampled; FKV_TEST_SCALE above 1 takes all of them.
 */
+#include "audit/env_audit.h"
 #include "crash_util.h"
 
 enum { OPERATIONS = 10, LENGTH_MAX = 3, COMMITS_MAX = 16, LARGE_ROWS = 12, SAMPLE = 10 };
 
 typedef struct run {
     fkv_env *disk, *env;
-    fkv_options options;
+    fkv_options options; /* their env is audited */
     fkv_store *store;
     fkv_txn *txn;
     fkv_durability durability;
@@ -211,7 +212,7 @@ static int cut_at(int history, int length, uint64_t n, uint64_t crash_seed, fkv_
     int fired, found;
 
     if (!r || env_mem_new(&r->disk) || env_fault_new(r->disk, &r->env)) abort();
-    r->options = (fkv_options){.env = r->env,
+    r->options = (fkv_options){.env = audited(r->env),
                                .create = 1,
                                .memtable_bytes = 32768,
                                .table_bytes = 8192,
@@ -226,6 +227,7 @@ static int cut_at(int history, int length, uint64_t n, uint64_t crash_seed, fkv_
     CHECK_STATUS(env_mem_crash(r->disk, crash_seed), FKV_OK);
     found = recover_and_check(r);
     if (found >= 0) go_on(r, found);
+    env_audit_free(r->options.env);
     env_fault_free(r->env);
     env_mem_free(r->disk);
     free(r); /* lint: allow banned -- a test's own memory */

@@ -12,12 +12,13 @@
 ** The same scenarios run with the nth heap allocation failing. FKV_TEST_SCALE repeats all of it
 ** with stores of other shapes.
 */
+#include "audit/env_audit.h"
 #include "base/alloc.h"
 #include "crash_util.h"
 
 typedef struct world {
     fkv_env *disk, *env;
-    fkv_options options;
+    fkv_options options; /* their env is audited */
     fkv_store *store;
     fkv_txn *txn;
     model committed; /* what was acknowledged */
@@ -321,7 +322,7 @@ static void begin_world(world *w)
 {
     memset(w, 0, sizeof *w);
     if (env_mem_new(&w->disk) || env_fault_new(w->disk, &w->env)) abort();
-    w->options = (fkv_options){.env = w->env,
+    w->options = (fkv_options){.env = audited(w->env),
                                .create = 1,
                                .memory_bytes = 1 << 20,
                                .memtable_bytes = 32768,
@@ -336,6 +337,7 @@ static void begin_world(world *w)
 static void end_world(world *w)
 {
     close_store(w);
+    env_audit_free(w->options.env);
     env_fault_free(w->env);
     env_mem_free(w->disk);
 }
@@ -476,7 +478,8 @@ static void space_comes_back(void)
         env = *w.disk;
         env.file_write = full_write;
         env.file_allocate = full_allocate;
-        w.options.env = &env;
+        env_audit_free(w.options.env);
+        w.options.env = audited(&env);
         space_left = INT64_MAX;
         make_base(&w, &scenarios[1]);
         for (int times = 0; times < 3; times++) {
@@ -593,7 +596,8 @@ static int starve(const scenario *sc, uint64_t n, int persistent)
     env.dir_sync = calm_dir_sync;
     env.file_rename = calm_rename;
     env.file_remove = calm_remove;
-    w.options.env = &env;
+    env_audit_free(w.options.env);
+    w.options.env = audited(&env);
     make_base(&w, sc);
     heap.seen = 0;
     heap.countdown = n;

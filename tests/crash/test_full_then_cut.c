@@ -5,6 +5,7 @@
 */
 #include <inttypes.h>
 
+#include "audit/env_audit.h"
 #include "check.h"
 #include "fastkv.h"
 #include "io/env.h"
@@ -13,7 +14,7 @@ enum { COMMITS = 200, VALUE_BYTES = 3000 };
 
 typedef struct run {
     fkv_env *disk, *env;
-    fkv_options options;
+    fkv_options options; /* their env is audited */
     uint32_t acknowledged;
 } run;
 
@@ -94,13 +95,14 @@ static void full_then_cut(void)
         run r = {0};
         REQUIRE(env_mem_new(&r.disk) == FKV_OK && env_fault_new(r.disk, &r.env) == FKV_OK);
         r.options = (fkv_options){
-            .env = r.env, .create = 1, .inline_background = 1, .memtable_bytes = 1 << 16};
+            .env = audited(r.env), .create = 1, .inline_background = 1, .memtable_bytes = 1 << 16};
         commits(&r, full_at, cut);
         CHECK_STATUS(env_mem_crash(r.disk, seed), FKV_OK);
         check_after(&r);
         if (check_failures)
             (void)printf("full at %" PRIu64 ", cut after %" PRIu64 ", crash seed %" PRIu64 "\n",
                          full_at, cut, seed);
+        env_audit_free(r.options.env);
         env_fault_free(r.env);
         env_mem_free(r.disk);
     }

@@ -9,6 +9,7 @@
 ** after some commit, not older than the last one that was durable. Then it must go on working.
 ** The power may go again at any operation of the recovery, and once more during the next.
 */
+#include "audit/env_audit.h"
 #include "base/slice.h"
 #include "check.h"
 #include "fastkv.h"
@@ -29,7 +30,7 @@ typedef struct model {
 
 typedef struct run {
     fkv_env *disk, *env;
-    fkv_options options;
+    fkv_options options;      /* their env is audited */
     model after[COMMITS_MAX]; /* after[k]: what k commits leave */
     int attempted, acknowledged, durable;
     uint32_t next_value;
@@ -218,7 +219,7 @@ static int cut_at(uint64_t n, uint64_t m, uint64_t seed, uint64_t crash_seed, in
     int fired, found;
 
     if (!r || env_mem_new(&r->disk) || env_fault_new(r->disk, &r->env)) abort();
-    r->options = (fkv_options){.env = r->env,
+    r->options = (fkv_options){.env = audited(r->env),
                                .create = 1,
                                .memtable_bytes = 32768,
                                .table_bytes = 8192,
@@ -242,6 +243,7 @@ static int cut_at(uint64_t n, uint64_t m, uint64_t seed, uint64_t crash_seed, in
         r->durable = r->acknowledged;
         (void)recover_and_check(r);
     }
+    env_audit_free(r->options.env);
     env_fault_free(r->env);
     env_mem_free(r->disk);
     free(r); /* lint: allow banned -- a test's own memory */

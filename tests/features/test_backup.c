@@ -17,8 +17,8 @@
 
 #include "../txn/io_hook.h"
 
+#include "audit/env_audit.h"
 #include "fastkv.h"
-#include "io/env.h"
 
 enum { ENDED = 77 };
 
@@ -628,7 +628,7 @@ static int fail_at(uint64_t n, int kinds, fkv_status how, int for_ever, int olde
     fkv_status rc;
 
     if (env_mem_new(&disk) || env_fault_new(disk, &env)) abort();
-    o.env = env;
+    o.env = audited(env);
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
     CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
     CHECK_STATUS(fkv_flush(s), FKV_OK);
@@ -644,18 +644,19 @@ static int fail_at(uint64_t n, int kinds, fkv_status how, int for_ever, int olde
     env_fault_set(env, NULL);
     if (!cut) {
         CHECK_STATUS(put_rows(s, 199, 200), FKV_OK); /* the store does not mind */
-        is = count_rows(env, "copies/store");
+        is = count_rows(o.env, "copies/store");
         CHECK(is == (rc ? (older ? 99 : 0) : 198) || (rc && is == 198));
         CHECK_STATUS(copy_store(s), FKV_OK);
-        CHECK(count_rows(env, "copies/store") == 199);
+        CHECK(count_rows(o.env, "copies/store") == 199);
     }
     fkv_close(s);
     if (cut) {
         CHECK_STATUS(env_mem_crash(disk, seed), FKV_OK);
-        CHECK(count_rows(env, "store") == 198);
-        is = count_rows(env, "copies/store");
+        CHECK(count_rows(o.env, "store") == 198);
+        is = count_rows(o.env, "copies/store");
         CHECK(is == 198 || (rc && is == (older ? 99 : 0)));
     }
+    env_audit_free(o.env);
     env_fault_free(env);
     env_mem_free(disk);
     return fired;

@@ -5,9 +5,8 @@
 ** synced or not. Kept, it was torn by a power cut, and the feed called that damage for as long as
 ** the segment was listed.
 */
-#include "check.h"
+#include "audit/env_audit.h"
 #include "fastkv.h"
-#include "io/env.h"
 
 static fkv_status put_rows(fkv_store *s, int from, int to)
 {
@@ -55,7 +54,7 @@ static void after_a_power_cut(void)
         fkv_options o = {.create = 1, .inline_background = 1};
 
         if (env_mem_new(&disk) || env_fault_new(disk, &env)) abort();
-        o.env = env;
+        o.env = audited(env);
         CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
         fkv_keep_changes(s, (uint64_t)1 << 30, 0);
         CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
@@ -71,6 +70,7 @@ static void after_a_power_cut(void)
         CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
         CHECK(count_changes(s, 0) == 200);
         fkv_close(s);
+        env_audit_free(o.env);
         env_fault_free(env);
         env_mem_free(disk);
     }

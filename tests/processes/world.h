@@ -21,14 +21,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "audit/env_audit.h"
 #include "check.h"
 #include "io/env.h"
 
 enum { PAGE = 4096, HELD_MAX = 256, PAGES_MAX = 4 };
 
 typedef struct world {
-    fkv_env *files;
-    int page; /* of the store's lock file, which everybody maps for themselves */
+    fkv_env *disk, *files; /* the latter audited */
+    int page;              /* of the store's lock file, which everybody maps for themselves */
     uint64_t clock_us;
 } world;
 
@@ -331,7 +332,7 @@ static inline void world_no_lock(fkv_env *env)
 
 static inline void process_begins(process *p, world *w)
 {
-    *p = (process){.env = *w->files, .w = w};
+    *p = (process){.env = *env_posix(), .w = w};
     p->env.state = p;
     p->env.dir_open = world_dir_open;
     p->env.dir_close = world_dir_close;
@@ -367,12 +368,14 @@ static inline void process_begins(process *p, world *w)
 static inline void world_begins(world *w)
 {
     *w = (world){.page = memfd_create("page", MFD_CLOEXEC), .clock_us = 1};
-    if (w->page < 0 || ftruncate(w->page, PAGE) || env_mem_new(&w->files)) abort();
+    if (w->page < 0 || ftruncate(w->page, PAGE) || env_mem_new(&w->disk)) abort();
+    w->files = audited(w->disk);
 }
 
 static inline void world_ends(world *w)
 {
-    env_mem_free(w->files);
+    env_audit_free(w->files);
+    env_mem_free(w->disk);
     (void)close(w->page);
 }
 
