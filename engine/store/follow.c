@@ -492,27 +492,14 @@ static fkv_status read_rest(const fkv_txn *t, pending *p, uint64_t *end)
     return rc == FKV_NOTFOUND ? FKV_OK : rc;
 }
 
-static fkv_status remove_unchained(void *arg, const char *name)
-{
-    fkv_store *s = arg;
-    uint64_t number = 0, last = 0;
-
-    if (filename_parse(name, &number) != FILE_WAL) return FKV_OK;
-    s->env->mutex_lock(s->env, s->mu);
-    if (s->log_count) last = s->logs[s->log_count - 1].number;
-    s->env->mutex_unlock(s->env, s->mu);
-    return number > last ? s->env->file_remove(s->env, s->dir, name) : FKV_OK;
-}
-
 /* From `end` on, where the valid records end. A hosted transaction that is not committed gets no
 ** mark: the host may yet bring it back when it recovers (fkv_txn_rollback_hosted). */
 static fkv_status write_decision(fkv_store *s, const pending *p, uint64_t end, int commit)
 {
     shared_page *page = store_page(s);
     int hosted = p->there && p->record.flags & WAL_FLAG_HOST;
-    fkv_status rc = s->env->dir_list(s->env, s->dir, remove_unchained, s);
+    fkv_status rc = store_sync_log(s);
 
-    if (!rc) rc = store_sync_log(s);
     if (!rc) rc = store_start_log(s, end);
     /* (Before anybody's first write no manifest names a log: store_ensure_log will see to that.) */
     if (!rc && atomic_load(&page->log_tail))

@@ -50,6 +50,33 @@ uint64_t store_log_end(const fkv_store *s)
     return s->log ? wal_segment_end(s->log) : atomic_load(&s->followed);
 }
 
+typedef struct removal {
+    fkv_store *s;
+    uint64_t last; /* of the chain */
+    int removed;
+} removal;
+
+static fkv_status remove_unchained(void *arg, const char *name)
+{
+    removal *r = arg;
+    uint64_t number = 0;
+
+    if (filename_parse(name, &number) != FILE_WAL || number <= r->last) return FKV_OK;
+    r->removed = 1;
+    return r->s->env->file_remove(r->s->env, r->s->dir, name);
+}
+
+/* What lies behind the last segment is left of one that did not come about. It may not stand in the
+** chain before the next one, nor come back there after a power cut. */
+static fkv_status clear_way(fkv_store *s, uint64_t last)
+{
+    removal r = {s, last, 0};
+    fkv_status rc = s->env->dir_list(s->env, s->dir, remove_unchained, &r);
+
+    if (!rc && r.removed) rc = s->env->dir_sync(s->env, s->dir);
+    return rc;
+}
+
 fkv_status store_start_log(fkv_store *s, uint64_t start)
 {
     uint64_t number = store_take_number(s), previous = 0;
@@ -60,7 +87,8 @@ fkv_status store_start_log(fkv_store *s, uint64_t start)
     s->env->mutex_lock(s->env, s->mu);
     if (s->log_count) previous = s->logs[s->log_count - 1].number;
     s->env->mutex_unlock(s->env, s->mu);
-    rc = wal_segment_new(s->env, s->dir, store_id(s), number, previous, start, &segment);
+    rc = clear_way(s, previous);
+    if (!rc) rc = wal_segment_new(s->env, s->dir, store_id(s), number, previous, start, &segment);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (rc) return rc;
     rc = store_add_log(s, number, start, segment);
@@ -68,7 +96,8 @@ fkv_status store_start_log(fkv_store *s, uint64_t start)
         char name[FILENAME_BYTES_MAX];
         filename_wal(number, name);
         wal_segment_free(segment);
-        fkv_ignore(s->env->file_remove(s->env, s->dir, name)); /* empty: harmless if it stays */
+        if (!s->env->file_remove(s->env, s->dir, name)) /* if it stays: clear_way() */
+            fkv_ignore(s->env->dir_sync(s->env, s->dir));
         return rc;
     }
     s->log = segment;

@@ -72,6 +72,7 @@ typedef struct audit_dir {
     entry *entries;
     size_t entry_count, entry_capacity;
     uint64_t ops, synced_ops; /* changes of entries; durable are those up to … */
+    uint64_t end_removed_at;  /* of ops: when the last segment of the log was removed */
     int sync_failed;
     manifest_names *manifests;
     env_file *files; /* open */
@@ -151,6 +152,7 @@ void note_write(env_file *f, uint64_t offset, const void *data, size_t size, int
 void note_read(env_file *f, uint64_t offset, const void *data, size_t got);
 void check_rename(audit *a, audit_dir *d, const char *from, const char *to);
 void note_rename(audit_dir *d, const char *from, const char *to, int done);
+void note_remove(audit_dir *d, const char *name);
 void check_remove(audit *a, const env_dir *handle, const char *name);
 void note_dir_sync(audit_dir *d, uint64_t up_to);
 void check_lock(audit *a, const env_file *f, uint64_t byte, int mode);

@@ -19,6 +19,9 @@
 **   A3  A log segment is removed only when each manifest that a power cut may leave says that it
 **       is not needed; or when it lies behind the last one that they name, and has no record yet.
 **       (What was there before the last power cut may have records behind a hole: it is cut off.)
+**       And none is begun behind one without a header, nor before the removal of what lay behind
+**       the last one is durable: both would stand in the chain before it. (What a life before
+**       this one has removed, and could not sync, this one cannot know of.)
 **   A4  The manifest's temporary is synced before it is renamed. That the directory is synced
 **       before the old one's files go is A2 and A3. A manifest is never removed.
 **   A5  A COMMIT mark whose PREPARE was to be durable is written, which is the acknowledgement,
@@ -168,7 +171,10 @@ static void dir_close(fkv_env *env, env_dir *dir)
 
     if (!dir) return;
     a = enter(env);
-    if (--dir->dir->handles == 0) dir->dir->sync_failed = 0;
+    if (--dir->dir->handles == 0) {
+        dir->dir->sync_failed = 0;
+        dir->dir->end_removed_at = 0;
+    }
     leave(a);
     a->base->dir_close(a->base, dir->inner);
     free(dir);
@@ -422,7 +428,6 @@ static fkv_status file_link(fkv_env *env, env_dir *dir, const char *name, env_di
 static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
 {
     audit *a = enter(env);
-    entry *e;
     fkv_status rc;
 
     check_remove(a, dir, name);
@@ -430,9 +435,7 @@ static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
     rc = a->base->file_remove(a->base, dir->inner, name);
     if (rc) return rc;
     (void)enter(env);
-    e = find_entry(dir->dir, name);
-    if (e) drop_entry(dir->dir, e);
-    dir->dir->ops++;
+    note_remove(dir->dir, name);
     leave(a);
     return FKV_OK;
 }

@@ -256,6 +256,20 @@ static int is_record(const env_file *f, uint64_t offset, const uint8_t *r, size_
            get_u32(r + WAL_SIZE) == size - RECORD_HEADER;
 }
 
+/* A3, the other half: a segment begins the next part of the chain. */
+static void check_header(audit *a, const env_file *f)
+{
+    const audit_dir *d = f->dir;
+
+    if (d->end_removed_at > d->synced_ops)
+        audit_violation(a, "A3", "write", f->name, "a segment that was removed may come back");
+    for (size_t i = 0; i < d->entry_count; i++) {
+        const entry *e = &d->entries[i];
+        if (e->kind == FILE_WAL && e->number < f->number && e->made_at && !e->node->has_header)
+            audit_violation(a, "A3", "write", f->name, "%s is there without a header", e->name);
+    }
+}
+
 void check_write(audit *a, env_file *f, uint64_t offset, const void *data, size_t size)
 {
     const audit_dir *d = f->dir;
@@ -266,6 +280,7 @@ void check_write(audit *a, env_file *f, uint64_t offset, const void *data, size_
         if (e->kind == FILE_WAL && e->number > f->number && e->node->has_header)
             audit_violation(a, "A6", "write", f->name, "%s has been begun", e->name);
     }
+    if (data && f->kind == FILE_WAL && offset == 0) check_header(a, f);
     if (data && is_record(f, offset, data, size)) check_record(a, f->dir, f->name, data, size);
 }
 
@@ -337,6 +352,18 @@ void check_remove(audit *a, const env_dir *handle, const char *name)
     if (e->kind == FILE_WAL) check_segment_removal(a, handle->dir, e);
     if (e->kind == FILE_MANIFEST)
         audit_violation(a, "A4", "remove", name, "a manifest is replaced, never removed");
+}
+
+void note_remove(audit_dir *d, const char *name)
+{
+    entry *e = find_entry(d, name);
+    int is_last = e && e->kind == FILE_WAL;
+
+    d->ops++;
+    for (size_t i = 0; is_last && i < d->entry_count; i++)
+        if (d->entries[i].kind == FILE_WAL && d->entries[i].number > e->number) is_last = 0;
+    if (is_last) d->end_removed_at = d->ops;
+    if (e) drop_entry(d, e);
 }
 
 /* -- locks ---------------------------------------------------------------------------------- */

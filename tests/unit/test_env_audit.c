@@ -307,6 +307,7 @@ static void a3_log_not_needed_before_removed(void)
     env->file_close(env, begin_segment("000005.wal", 0, 1));
     remove_file("000005.wal"); /* nobody has written to it */
     CHECK(broke(""));
+    sync_dir();
     f = begin_segment("000006.wal", 0, 1);
     append(f, 0, WAL_PREPARE, 0, 0, 0, 0);
     env->file_close(env, f);
@@ -314,6 +315,23 @@ static void a3_log_not_needed_before_removed(void)
     CHECK(broke("3"));
     install((named){.edit = 7, .first_log = 7});
     remove_file("000003.wal");
+    CHECK(broke(""));
+    end();
+}
+
+static void a3_nothing_stands_before_a_segment(void)
+{
+    begin();
+    env->file_close(env, create("000001.wal"));
+    env->file_close(env, begin_segment("000002.wal", 0, 1));
+    CHECK(broke("3"));
+    remove_file("000001.wal"); /* not the last: it is behind nobody */
+    remove_file("000002.wal");
+    env->file_close(env, begin_segment("000003.wal", 0, 1));
+    CHECK(broke("3"));
+    remove_file("000003.wal");
+    sync_dir();
+    env->file_close(env, begin_segment("000004.wal", 0, 1));
     CHECK(broke(""));
     end();
 }
@@ -542,6 +560,7 @@ static void names_of_a_store(void)
 TEST_MAIN("test_env_audit", TEST_CASE(a1_synced_before_named), TEST_CASE(a1_log_segments),
           TEST_CASE(a1_runs_in_the_log), TEST_CASE(a2_named_no_more_before_removed),
           TEST_CASE(a2_pins_of_other_processes), TEST_CASE(a3_log_not_needed_before_removed),
+          TEST_CASE(a3_nothing_stands_before_a_segment),
           TEST_CASE(a4_manifest_synced_before_renamed), TEST_CASE(a5_durable_before_acknowledged),
           TEST_CASE(a6_sealed), TEST_CASE(a7_mapped_as_far_as_it_reaches),
           TEST_CASE(a8_no_second_sync), TEST_CASE(a9_order_of_locks),
