@@ -41,6 +41,19 @@ void store_note_durable(fkv_store *s, uint64_t lsn)
 
 /* -- manifests ------------------------------------------------------------------------------ */
 
+/* One that is in place and that nobody has told of: its installer has died or been stopped before
+** it was durable, or is about to tell. The one before it may need log that this one does not, and
+** that nobody would sync any more. */
+static fkv_status settle_untold(fkv_store *s, const manifest *m)
+{
+    fkv_status rc;
+
+    if (s->sharing != SHARING_FULLY || m->edit <= atomic_load(&store_page(s)->edit)) return FKV_OK;
+    rc = s->env->dir_sync(s->env, s->dir);
+    if (rc == FKV_IOERR_SYNC) store_poison(s);
+    return rc;
+}
+
 fkv_status store_newest_manifest(fkv_store *s, manifest *m, version **tables)
 {
     const shared_page *page = store_page(s);
@@ -48,6 +61,7 @@ fkv_status store_newest_manifest(fkv_store *s, manifest *m, version **tables)
     for (int i = 0; i < TRIES; i++) {
         fkv_status rc = manifest_load(s->env, s->dir, &s->home, m, tables);
         if (!rc) rc = manifest_check_ages(m, *tables);
+        if (!rc) rc = settle_untold(s, m);
         if (!rc) rc = store_pin_edit(s, m->edit);
         if (rc) {
             version_unref(*tables);
