@@ -442,9 +442,9 @@ static fkv_status file_remove(fkv_env *env, env_dir *dir, const char *name)
 
 /* -- memory, clocks, chance ----------------------------------------------------------------- */
 
-static void *map(fkv_env *env, size_t size)
+static void *map(fkv_env *env, size_t size, int dense)
 {
-    return base_of(env)->map(base_of(env), size);
+    return base_of(env)->map(base_of(env), size, dense);
 }
 
 static void unmap(fkv_env *env, void *base, size_t size)
