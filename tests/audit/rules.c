@@ -379,13 +379,11 @@ static int rank(uint64_t byte)
         return 1;
     case LOCK_LIVE:
         return 2;
-    case LOCK_WRITER:
-        return 3;
     case LOCK_FLUSH:
     case LOCK_COMPACT:
-        return 4;
+        return 3;
     case LOCK_INSTALL:
-        return 5;
+        return 4;
     default:
         return 0;
     }
