@@ -105,8 +105,10 @@ static int begin(sqlite3_vtab *vtab)
 static int sync_txn(sqlite3_vtab *vtab)
 {
     char *error = NULL;
-    int rc = conn_sync(table_of(vtab)->conn, &error);
+    int rc;
 
+    setting_sync(table_of(vtab));
+    rc = conn_sync(table_of(vtab)->conn, &error);
     if (rc) {
         sqlite3_free(vtab->zErrMsg);
         vtab->zErrMsg = error;

@@ -7,7 +7,9 @@
 **
 **   - another connection has committed: at xBegin, if the database's data version has moved (one
 **     comparison; our own commits of other tables move it as well);
-**   - a change was rolled back.
+**   - a change was rolled back;
+**   - before the COMMIT of a change, for the engine may be told only what is committed: it drops the
+**     log that it need not keep.
 **
 ** durability and ttl count from the next statement on, in this connection. What the engine has to
 ** be told (compression, and memory, block_size, bloom_bits, changes) counts when it is committed,
@@ -83,6 +85,27 @@ int setting_share(kv_table *t, char **error)
     return rc;
 }
 
+/* A log that is not kept is gone: only what is committed may make it less. But the feed of a table
+** that is made with this option begins with the table. */
+static void keep_changes(kv_table *t)
+{
+    const kv_options *o = &t->schema.options;
+    uint64_t since;
+
+    if (t->changed) {
+        if (fkv_changes_oldest(t->conn->store, &since) == FKV_OK) return;
+        t->keeps = 1;
+    }
+    fkv_keep_changes(t->conn->store, o->changes_bytes, o->changes_ms);
+}
+
+/* Nothing was kept before the transaction that is undone. */
+static void keep_nothing(kv_table *t)
+{
+    if (t->keeps && t->conn->store) fkv_keep_changes(t->conn->store, 0, 0);
+    t->keeps = 0;
+}
+
 int setting_opened(kv_table *t)
 {
     const kv_options *o = &t->schema.options;
@@ -91,9 +114,7 @@ int setting_opened(kv_table *t)
     if (o->codec) {
         fkv_ignore(fkv_set_codec(t->conn->store, get_be32(t->prefix), o->codec, o->codec_level));
     }
-    if (o->given[OPTION_CHANGES]) {
-        fkv_keep_changes(t->conn->store, o->changes_bytes, o->changes_ms);
-    }
+    if (o->given[OPTION_CHANGES]) keep_changes(t);
     return evict_settle(t);
 }
 
@@ -103,26 +124,53 @@ static int apply(kv_table *t)
     return setting_opened(t);
 }
 
-int setting_refresh(kv_table *t)
+/* What the shadow table says now. *error may be set. */
+static int read_again(kv_table *t, char **error)
 {
     kv_options fresh = {0};
     table_meta m;
-    char *error = NULL;
-    int rc;
+    int rc =
+        meta_read(t->owner->db, t->schema_name, t->schema.table, &t->read_meta, &m, &fresh, error);
 
-    if (!t->stale) return SQLITE_OK;
-    rc =
-        meta_read(t->owner->db, t->schema_name, t->schema.table, &t->read_meta, &m, &fresh, &error);
     if (rc) {
         options_release(&fresh);
-        sqlite3_free(t->base.zErrMsg);
-        t->base.zErrMsg = error;
         return rc;
     }
     options_release(&t->schema.options);
     t->schema.options = fresh;
     t->stale = 0;
+    return SQLITE_OK;
+}
+
+int setting_refresh(kv_table *t)
+{
+    char *error = NULL;
+    int rc;
+
+    if (!t->stale) return SQLITE_OK;
+    rc = read_again(t, &error);
+    if (rc) {
+        sqlite3_free(t->base.zErrMsg);
+        t->base.zErrMsg = error;
+        return rc;
+    }
     return t->changed ? evict_settle(t) : apply(t);
+}
+
+/* What has been undone is not known for certain: a table that was created after a savepoint hears
+** nothing of ROLLBACK TO it. What cannot be read now is read by the next write; and there is nothing
+** to read where the making of the table was undone. */
+void setting_sync(kv_table *t)
+{
+    char *error = NULL;
+
+    if (!t->changed) return;
+    if (read_again(t, &error)) {
+        keep_nothing(t);
+        t->changed = 0;
+        t->stale = 1;
+    }
+    sqlite3_free(error);
 }
 
 static unsigned data_version(const kv_table *t)
@@ -144,8 +192,10 @@ void setting_begin(kv_table *t)
 
 void setting_commit(kv_table *t)
 {
-    if (t->changed) (void)apply(t); /* evict_settle() has been called for this */
-    t->changed = 0;
+    int changed = t->changed;
+
+    t->changed = t->keeps = 0;
+    if (changed) (void)apply(t);          /* evict_settle() has been called for this */
     t->options_version = data_version(t); /* which this commit has moved */
 }
 
@@ -153,5 +203,7 @@ void setting_rollback(kv_table *t, int whole)
 {
     if (t->changed) t->stale = 1;
     if (t->limit) evict_doubt(t);
-    if (whole) t->changed = 0;
+    if (!whole) return;
+    keep_nothing(t);
+    t->changed = 0;
 }

@@ -23,8 +23,10 @@ int setting_opened(kv_table *t);
 ** changed. A result; zErrMsg is set on failure. */
 int setting_refresh(kv_table *t);
 
-/* The transaction: it begins, is committed, is rolled back as a whole or to a savepoint. */
+/* The transaction: it begins, is about to be committed, is committed, is rolled back as a whole or
+** to a savepoint. */
 void setting_begin(kv_table *t);
+void setting_sync(kv_table *t);
 void setting_commit(kv_table *t);
 void setting_rollback(kv_table *t, int whole);
 

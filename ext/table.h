@@ -27,6 +27,7 @@ struct kv_table {
     uint8_t known;               /* the shadow table has been read */
     uint8_t stale;               /* its options may have changed since (setting.c) */
     uint8_t changed;             /* this transaction has changed an option */
+    uint8_t keeps;               /* and made the store keep changes, which it did not before */
     unsigned options_version;    /* the host's data version when they were read */
     sqlite3_stmt *read_meta;     /* reads the shadow table */
     char *broken;                /* why it cannot be used; NULL = it can */
