@@ -86,12 +86,19 @@ static int unknown(kv_table *t, const char *name)
                       name);
 }
 
-static int check_argument(kv_table *t, const command *c, int given)
+/* A NULL from a program's variable is not the same as no argument: all rows would go. */
+static int check_argument(kv_table *t, const command *c, int given, int bound_null)
 {
     if (given && c->range == keyarg_group && t->schema.key_count == 1) {
         return errmap_say(&t->base, SQLITE_ERROR,
                           "fastkv: command \"%s\" takes an argument, a value of the first key "
                           "column, only where the key has more columns",
+                          c->name);
+    }
+    if (bound_null && c->range == keyarg_group && t->schema.key_count > 1) {
+        return errmap_say(&t->base, SQLITE_ERROR,
+                          "fastkv: command \"%s\" was given NULL, which no key column is; without "
+                          "an argument it deletes all rows",
                           c->name);
     }
     if (given ? c->range != NULL : !c->needs_argument) return SQLITE_OK;
@@ -103,7 +110,7 @@ static int run(kv_table *t, const command *c, sqlite3_value *arg)
 {
     int given = sqlite3_value_type(arg) != SQLITE_NULL;
     buf from = {0}, to = {0};
-    int rc = check_argument(t, c, given);
+    int rc = check_argument(t, c, given, !given && sqlite3_value_frombind(arg));
 
     if (rc) return rc;
     rc = given ? c->range(t, arg, &from, &to) : keyarg_all(t, &from, &to);

@@ -5,7 +5,7 @@
 ** it back; what a table was created with was applied at once. After `changes=none` the log that was
 ** kept for the change feed was gone, although the option had never been committed.
 */
-#include "txn/txn_util.h"
+#include "../txn/txn_util.h"
 
 static char folder[PATH_ROOM];
 
