@@ -66,31 +66,25 @@ static int not_a_range(kv_table *t)
                       "key, an array of key columns, or null");
 }
 
-/* One column of a bound, from a row of bound(). */
+/* One column of a bound, from a row of bound(): what it is compared as. */
 static int take_column(kv_table *t, sqlite3_stmt *s, int position, buf *out)
 {
     affinity a = t->schema.columns[t->schema.keys[position]].affinity;
-    int type = sqlite3_column_type(s, 1);
-    cell v = {.type = type};
+    sqlite3_value *value = sqlite3_value_dup(sqlite3_column_value(s, 1));
+    cell v = {.type = SQLITE_NULL};
+    int rc = value ? cell_from_value(value, affinity_for_comparison(a), &v) : SQLITE_NOMEM;
 
-    if (type == SQLITE_NULL) return not_a_range(t); /* also an object or a deeper array */
-    if (type == SQLITE_TEXT || a == AFFINITY_TEXT) {
-        v.type = SQLITE_TEXT;
-        v.bytes.data = sqlite3_column_text(s, 1);
-        if (!v.bytes.data) return SQLITE_NOMEM;
-        v.bytes.size = (size_t)sqlite3_column_bytes(s, 1);
-        if (!t->utf8) {
-            return errmap_say(&t->base, SQLITE_ERROR,
-                              "fastkv: delete-range takes text in a UTF-8 database only: this one "
-                              "sorts it in another order");
-        }
-    } else {
-        v.integer = sqlite3_column_int64(s, 1);
-        v.real = sqlite3_column_double(s, 1);
-        cell_apply_numeric(&v, affinity_for_comparison(a));
+    if (rc == SQLITE_OK && v.type == SQLITE_NULL) {
+        rc = not_a_range(t); /* also an object or a deeper array */
+    } else if (rc == SQLITE_OK && v.type == SQLITE_TEXT && !t->utf8) {
+        rc = errmap_say(&t->base, SQLITE_ERROR,
+                        "fastkv: delete-range takes text in a UTF-8 database only: this one sorts "
+                        "it in another order");
+    } else if (rc == SQLITE_OK) {
+        keycode_append(out, &v, position == t->schema.key_count - 1);
     }
-    keycode_append(out, &v, position == t->schema.key_count - 1);
-    return SQLITE_OK;
+    sqlite3_value_free(value);
+    return rc;
 }
 
 /* A bound: all keys that begin with its columns lie at or above it. null leaves `out` as it is. */

@@ -78,6 +78,16 @@ INSERT INTO f VALUES (1, 1), (1.5, 1), (2, 1), (9007199254740993, 1);
 INSERT INTO f(f, arg) VALUES ('delete-range', '[1.5, 9007199254740993]');
 SELECT key FROM f;
 
+-- A bound is what a key would be compared with: text that is a number, where the column is one.
+CREATE VIRTUAL TABLE n USING fastkv(key INTEGER, value);
+INSERT INTO n VALUES (1, 1), (5, 1), (7, 1), (9, 1), ('b', 1);
+BEGIN;
+INSERT INTO n(n, arg) VALUES ('delete-range', '["5", "9.0"]');
+SELECT key FROM n;
+ROLLBACK;
+INSERT INTO n(n, arg) VALUES ('delete-range', '["7", "a"]');
+SELECT key FROM n;
+
 -- What is no range.
 INSERT INTO kv(kv) VALUES ('delete-range');
 INSERT INTO kv(kv, arg) VALUES ('delete-range', 'a');
