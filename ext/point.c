@@ -1,5 +1,6 @@
 #include "point.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "call.h"
@@ -164,15 +165,32 @@ static int write_row(kv_table *t, const cell *value, int64_t expires_ms)
 
 /* -- fastkv_incr ------------------------------------------------------------------------------- */
 
-/* Text that is a number through and through. */
+static size_t skip_digits(fkv_slice text, size_t at)
+{
+    while (at < text.size && text.data[at] >= '0' && text.data[at] <= '9') at++;
+    return at;
+}
+
+static size_t skip_sign(fkv_slice text, size_t at)
+{
+    return at + (at < text.size && (text.data[at] == '-' || text.data[at] == '+'));
+}
+
+/* Text that is a number through and through, as write_number() may have left it. */
 static int is_number(fkv_slice text)
 {
-    size_t i = 0, digits = 0;
+    size_t from = skip_sign(text, 0), i = skip_digits(text, from), digits = i - from;
 
-    if (i < text.size && (text.data[i] == '-' || text.data[i] == '+')) i++;
-    for (; i < text.size && text.data[i] >= '0' && text.data[i] <= '9'; i++) digits++;
-    if (i < text.size && text.data[i] == '.') i++;
-    for (; i < text.size && text.data[i] >= '0' && text.data[i] <= '9'; i++) digits++;
+    if (i < text.size && text.data[i] == '.') {
+        from = i + 1;
+        i = skip_digits(text, from);
+        digits += i - from;
+    }
+    if (digits && i < text.size && (text.data[i] | 0x20) == 'e') {
+        from = skip_sign(text, i + 1);
+        i = skip_digits(text, from);
+        digits = i - from;
+    }
     return digits && i == text.size;
 }
 
@@ -195,12 +213,17 @@ static int parse_number(kv_table *t, cell *c)
     return rc;
 }
 
+static int not_a_number(kv_table *t)
+{
+    return errmap_say(&t->base, SQLITE_MISMATCH,
+                      "fastkv: fastkv_incr adds numbers, and this is none");
+}
+
 static int take_number(kv_table *t, cell *c)
 {
     if (c->type == SQLITE_INTEGER || c->type == SQLITE_FLOAT) return SQLITE_OK;
     if (c->type == SQLITE_TEXT && is_number(c->bytes)) return parse_number(t, c);
-    return errmap_say(&t->base, SQLITE_MISMATCH,
-                      "fastkv: fastkv_incr adds numbers, and this is none");
+    return not_a_number(t);
 }
 
 /* As SQLite adds: integers that overflow become REAL. */
@@ -249,6 +272,10 @@ static int incr(kv_table *t, kv_call *call)
     if (rc == SQLITE_OK) rc = take_number(t, &old.value);
     if (rc == SQLITE_OK) {
         add(&old.value, &by);
+        /* Infinity less infinity; SQLite has no such value, and it could never be counted on. */
+        if (old.value.type == SQLITE_FLOAT && isnan(old.value.real)) rc = not_a_number(t);
+    }
+    if (rc == SQLITE_OK) {
         expires_ms = old.expires_ms;
         if (!old.found) rc = expiry_of_new(t, c->second, &expires_ms);
     }
