@@ -67,6 +67,8 @@ static void conn_free(conn *c)
     fkv_close(c->store);
     host_release(c);
     alloc_free(c->marks);
+    buf_release(&c->popped_from);
+    buf_release(&c->popped_to);
     sqlite3_free(c->schema);
     sqlite3_free(c->path);
     sqlite3_free(c->label);

@@ -10,6 +10,7 @@
 
 #include "sqlite3ext.h"
 
+#include "base/buf.h"
 #include "fastkv.h"
 #include "host.h"
 #include "options.h"
@@ -59,8 +60,10 @@ struct conn {
     uint64_t *marks;       /* by savepoint number */
     int depth;             /* marks in use */
     int marks_capacity;
-    uint8_t undecided; /* txn is prepared, over, and the host has not told how it ended */
-    uint8_t behind;    /* conn_begin refused: the transaction's view is not the latest */
+    uint8_t undecided;          /* txn is prepared, over, and the host has not told how it ended */
+    uint8_t behind;             /* conn_begin refused: the transaction's view is not the latest */
+    buf popped_from, popped_to; /* keys between which pops of this transaction have left nothing
+                                ** (row.c); popped_to empty = none are known */
     host_state host;
 
     /* reading */

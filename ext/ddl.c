@@ -157,6 +157,7 @@ static void leave(kv_table *t, int began, uint64_t mark)
         conn_rollback(c);
     } else if (fkv_txn_active(c->txn)) {
         fkv_txn_rollback_to(c->txn, mark);
+        buf_clear(&c->popped_to);
         c->epoch++;
     }
 }

@@ -78,28 +78,19 @@ static int take_rows(kv_table *t, pop_call *c, fkv_cursor *walk)
     return errmap_vtab(&t->base, fkv_cursor_status(walk));
 }
 
-/* Where to begin: behind what the pop before this one, in the same transaction, has taken, if
-** nothing has been written or undone since. (The store knows the same of what is committed.) */
-static fkv_slice begin_at(const kv_table *t, fkv_slice from)
+/* Where to begin: behind what the pop before this one, in the same transaction, has taken. (The
+** store knows the same of what is committed.) */
+static fkv_slice begin_at(const conn *c, fkv_slice from)
 {
-    int known = t->conn->epoch == t->popped_epoch && t->popped_to.size > 0 &&
-                slice_equal(buf_slice(&t->popped_from), from);
+    int known = c->popped_to.size > 0 && slice_equal(buf_slice(&c->popped_from), from);
 
-    return known ? buf_slice(&t->popped_to) : from;
-}
-
-static void note_popped(kv_table *t, const pop_call *c, fkv_slice from)
-{
-    t->popped_epoch = t->conn->epoch;
-    buf_set(&t->popped_from, from);
-    buf_set(&t->popped_to, buf_slice(&c->last));
-    if (buf_status(&t->popped_from) || buf_status(&t->popped_to)) buf_clear(&t->popped_to);
+    return known ? buf_slice(&c->popped_to) : from;
 }
 
 static int take_range(kv_table *t, pop_call *c, fkv_slice from, fkv_slice to)
 {
     conn *owner = t->conn;
-    fkv_slice at = begin_at(t, from);
+    fkv_slice at = begin_at(owner, from);
     fkv_cursor *walk = NULL;
     view *v = NULL;
     uint64_t mark = 0;
@@ -117,7 +108,7 @@ static int take_range(kv_table *t, pop_call *c, fkv_slice from, fkv_slice to)
         if (rc) row_undo(t, mark); /* all of them or none */
         fkv_txn_release(owner->txn, mark);
     }
-    if (rc == SQLITE_OK && c->taken) note_popped(t, c, from);
+    if (rc == SQLITE_OK && c->taken) row_popped(owner, from, buf_slice(&c->last));
     fkv_cursor_free(walk);
     view_release(v);
     return rc;

@@ -3,6 +3,21 @@
 #include "evict.h"
 #include "expiry.h"
 
+void row_popped(conn *c, fkv_slice from, fkv_slice to)
+{
+    buf_set(&c->popped_from, from);
+    buf_set(&c->popped_to, to);
+    if (buf_status(&c->popped_from) || buf_status(&c->popped_to)) buf_clear(&c->popped_to);
+}
+
+static void look_at_popped(conn *c, fkv_slice key)
+{
+    if (c->popped_to.size && slice_compare(key, buf_slice(&c->popped_from)) >= 0 &&
+        slice_compare(key, buf_slice(&c->popped_to)) <= 0) {
+        buf_clear(&c->popped_to);
+    }
+}
+
 fkv_status row_put(kv_table *t, int64_t expires_ms)
 {
     fkv_slice key = buf_slice(&t->key), row = buf_slice(&t->row);
@@ -10,6 +25,7 @@ fkv_status row_put(kv_table *t, int64_t expires_ms)
     fkv_status st = expires_ms == EXPIRY_NEVER ? fkv_txn_put(txn, key, row)
                                                : fkv_txn_put_expires(txn, key, row, expires_ms);
 
+    look_at_popped(t->conn, key);
     return st || !t->limit ? st : evict_after_put(t, key, row.size);
 }
 
@@ -28,5 +44,6 @@ fkv_status row_delete_range(kv_table *t, fkv_slice from, fkv_slice to)
 void row_undo(kv_table *t, uint64_t mark)
 {
     fkv_txn_rollback_to(t->conn->txn, mark);
+    buf_clear(&t->conn->popped_to);
     if (t->limit) evict_doubt(t);
 }

@@ -37,8 +37,6 @@ void kv_table_free(kv_table *t)
     buf_release(&t->key);
     buf_release(&t->row);
     buf_release(&t->old_key);
-    buf_release(&t->popped_from);
-    buf_release(&t->popped_to);
     alloc_free(t->cells);
     alloc_free(t->key_cells);
     alloc_free(t->overrides);

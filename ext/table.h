@@ -35,8 +35,6 @@ struct kv_table {
     uint64_t rows;               /* estimate */
     unsigned plans;              /* xBestIndex calls since it was made */
     kv_limit *limit;             /* it is a cache (evict.h); NULL = it is none */
-    buf popped_from, popped_to;  /* what the last pop has emptied (pop.c), while conn->epoch is */
-    uint64_t popped_epoch;       /* … this one */
     int64_t ttl_read_ms;         /* when a cursor first told a ttl; 0 = not yet (expiry.c) */
     buf key, old_key, row;       /* scratch of a write */
     cell *cells;                 /* scratch of a write: by column */

@@ -216,6 +216,7 @@ static void end(conn *c, int committed)
     c->depth = 0;
     c->refresh = 1;
     c->pinned = 0;
+    buf_clear(&c->popped_to);
     c->epoch++;
     host_ended(c, committed);
 }
@@ -307,5 +308,6 @@ void conn_rollback_to(conn *c, int n)
     if (fkv_txn_active(c->txn)) fkv_txn_rollback_to(c->txn, mark);
     if (n < c->depth) c->depth = n < 0 ? 0 : n + 1;
     c->prepared = 0;
+    buf_clear(&c->popped_to);
     c->epoch++;
 }

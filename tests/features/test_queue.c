@@ -229,6 +229,49 @@ static void pops_of_one_transaction(void)
     end_test(db);
 }
 
+/* Rows that come in between, at the other end, do not make the pops of a transaction dearer; and one
+** that comes in where rows were popped is found, whatever puts it there. */
+static void pops_between_puts_of_one_transaction(void)
+{
+    enum { POPS = 2000 };
+    static const char *const puts[] = {"REPLACE INTO q VALUES(7, 'again')",
+                                       "UPDATE q SET key = 7 WHERE key = (SELECT max(key) FROM q)",
+                                       "SELECT fastkv_incr('q', 7, 1)",
+                                       "SELECT fastkv_cas('q', 7, NULL, 'again')",
+                                       "INSERT INTO other(key, value) VALUES(7, 'again')"};
+    sqlite3 *db = begin_test();
+    int64_t before;
+
+    fill(db, 1, 1);
+    CHECK_SQL(db, SQLITE_OK, "CREATE VIRTUAL TABLE c USING fastkv; BEGIN IMMEDIATE");
+    before = skipped(db);
+    for (int i = 2; i <= POPS; i++) {
+        CHECK_SQL(db, SQLITE_OK, "INSERT INTO q VALUES(%d, 'job'); SELECT fastkv_incr('c', 'n', 1)",
+                  i);
+        CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", i - 1);
+    }
+    CHECK(skipped(db) - before < (int64_t)POPS * 10); /* without a note: POPS * POPS */
+    CHECK_SQL(db, SQLITE_OK, "COMMIT");
+    CHECK_NUMBER(db, "SELECT count(*) FROM q", 1);
+    end_test(db);
+    for (int i = 0; i < 5; i++) {
+        txn_folder(folder);
+        db = open_one();
+        CHECK_SQL(db, SQLITE_OK,
+                  "CREATE VIRTUAL TABLE temp.q USING fastkv(key INTEGER, value, path = '%q/s');"
+                  "CREATE VIRTUAL TABLE temp.other USING fastkv(key INTEGER, value, path = '%q/s')",
+                  folder, folder);
+        fill(db, 1, 20);
+        CHECK_SQL(db, SQLITE_OK, "BEGIN");
+        for (int j = 1; j <= 10; j++) CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", j);
+        CHECK_SQL(db, SQLITE_OK, puts[i]);
+        CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 7);
+        CHECK_NUMBER(db, "SELECT key FROM fastkv_pop('q', NULL)", 11);
+        CHECK_SQL(db, SQLITE_OK, "COMMIT");
+        end_test(db);
+    }
+}
+
 /* -- threads and processes --------------------------------------------------------------------- */
 
 enum { PUTS = 300 };
@@ -344,5 +387,6 @@ static void what_another_process_puts_is_seen(void)
 TEST_MAIN("test_queue", TEST_CASE(the_first_row_is_the_right_one),
           TEST_CASE(notes_are_for_their_snapshots),
           TEST_CASE(a_pop_costs_the_same_however_many_there_were),
-          TEST_CASE(pops_of_one_transaction), TEST_CASE(what_is_committed_is_seen_by_all_threads),
+          TEST_CASE(pops_of_one_transaction), TEST_CASE(pops_between_puts_of_one_transaction),
+          TEST_CASE(what_is_committed_is_seen_by_all_threads),
           TEST_CASE(what_another_process_puts_is_seen))
