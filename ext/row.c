@@ -18,15 +18,34 @@ static void look_at_popped(conn *c, fkv_slice key)
     }
 }
 
-fkv_status row_put(kv_table *t, int64_t expires_ms)
+static fkv_status put(kv_table *t, int64_t expires_ms)
 {
     fkv_slice key = buf_slice(&t->key), row = buf_slice(&t->row);
     fkv_txn *txn = t->conn->txn;
-    fkv_status st = expires_ms == EXPIRY_NEVER ? fkv_txn_put(txn, key, row)
-                                               : fkv_txn_put_expires(txn, key, row, expires_ms);
 
     look_at_popped(t->conn, key);
-    return st || !t->limit ? st : evict_after_put(t, key, row.size);
+    return expires_ms == EXPIRY_NEVER ? fkv_txn_put(txn, key, row)
+                                      : fkv_txn_put_expires(txn, key, row, expires_ms);
+}
+
+/* SQLite undoes nothing of a statement that writes one row. */
+static fkv_status put_and_evict(kv_table *t, int64_t expires_ms)
+{
+    fkv_txn *txn = t->conn->txn;
+    uint64_t mark;
+    fkv_status st = fkv_txn_mark(txn, &mark);
+
+    if (st) return st;
+    st = put(t, expires_ms);
+    if (st == FKV_OK) st = evict_after_put(t, buf_slice(&t->key), t->row.size);
+    if (st) row_undo(t, mark);
+    fkv_txn_release(txn, mark);
+    return st;
+}
+
+fkv_status row_put(kv_table *t, int64_t expires_ms)
+{
+    return t->limit ? put_and_evict(t, expires_ms) : put(t, expires_ms);
 }
 
 fkv_status row_delete(kv_table *t, fkv_slice key)
