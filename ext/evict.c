@@ -34,6 +34,7 @@ struct kv_limit {
     unsigned refs; /* kv_tables */
     uint8_t uuid[16];
     uint8_t prefix[SPACE_BYTES];
+    char *path;           /* of the store: a backup has the same uuid. NULL = in memory */
     sqlite3_mutex *mutex; /* guards what follows */
     lru *keys;
     int doubt;                        /* a recount is due */
@@ -53,6 +54,7 @@ static void free_limit(kv_limit *l)
 {
     sqlite3_mutex_free(l->mutex);
     lru_free(l->keys);
+    sqlite3_free(l->path);
     alloc_free(l);
 }
 
@@ -66,9 +68,19 @@ static kv_limit *new_limit(const kv_table *t)
     l->doubt = 1;
     l->mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST); /* NULL where SQLite has no threads */
     l->keys = lru_new();
-    if (l->keys) return l;
+    if (t->conn->path) l->path = sqlite3_mprintf("%s", t->conn->path);
+    if (l->keys && (l->path || !t->conn->path)) return l;
     free_limit(l);
     return NULL;
+}
+
+static int is_of(const kv_limit *l, const kv_table *t)
+{
+    const char *path = t->conn->path;
+
+    return memcmp(l->uuid, t->uuid, sizeof l->uuid) == 0 &&
+           memcmp(l->prefix, t->prefix, sizeof l->prefix) == 0 &&
+           (path && l->path ? strcmp(path, l->path) == 0 : path == l->path);
 }
 
 static int join(kv_table *t)
@@ -76,12 +88,8 @@ static int join(kv_table *t)
     kv_limit *l;
 
     sqlite3_mutex_enter(list_mutex());
-    for (l = limits; l; l = l->next) {
-        if (memcmp(l->uuid, t->uuid, sizeof l->uuid) == 0 &&
-            memcmp(l->prefix, t->prefix, sizeof l->prefix) == 0) {
-            break;
-        }
-    }
+    l = limits;
+    while (l && !is_of(l, t)) l = l->next;
     if (!l) {
         l = new_limit(t);
         if (l) {
