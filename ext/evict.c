@@ -17,6 +17,10 @@
 **     times as long as it took.
 **
 ** Between recounts a table may hold more than it should by what other processes have put.
+**
+** Only who writes decides, and counts for it: what another connection sees is older, or lacks what a
+** transaction under way has put, and to count that would lose the place of those rows. Who asks for
+** the numbers meanwhile counts for himself.
 */
 #include "evict.h"
 
@@ -40,6 +44,9 @@ struct kv_limit {
     int doubt;                        /* a recount is due */
     int64_t recount_ms, recounted_ms; /* how long the last one took, and when it was */
     uint64_t hits, misses, evictions;
+
+    uint64_t seen_rows, seen_bytes; /* what a reader has counted, in doubt */
+    int64_t seeing_ms, seen_ms;     /* how long that took, and when it was */
 };
 
 /* All of this process, under SQLite's mutex for applications. */
@@ -135,9 +142,23 @@ static fkv_slice without_space(fkv_slice key)
 
 /* -- counting ---------------------------------------------------------------------------------- */
 
+static fkv_status note_row(void *arg, fkv_slice key, size_t bytes)
+{
+    return lru_recount(arg, key, bytes) ? FKV_OK : FKV_NOMEM;
+}
+
+static fkv_status add_row(void *arg, fkv_slice key, size_t bytes)
+{
+    kv_limit *l = arg;
+
+    l->seen_rows++;
+    l->seen_bytes += key.size + bytes;
+    return FKV_OK;
+}
+
 /* The keys that are there, as this connection's transaction sees them. Backwards: of those that
 ** nobody has used the smallest is to be the oldest, because keys mostly grow. mutex held. */
-static fkv_status scan(kv_table *t, kv_limit *l)
+static fkv_status scan(kv_table *t, fkv_status (*row)(void *, fkv_slice, size_t), void *arg)
 {
     kv_table_range all;
     fkv_cursor *walk = NULL;
@@ -151,13 +172,8 @@ static fkv_status scan(kv_table *t, kv_limit *l)
                                fkv_slice_of(all.to, sizeof all.to));
     }
     if (st == FKV_OK) {
-        for (fkv_cursor_last(walk); fkv_cursor_valid(walk); fkv_cursor_prev(walk)) {
-            if (!lru_recount(l->keys, without_space(fkv_cursor_key(walk)),
-                             fkv_cursor_value(walk).size)) {
-                st = FKV_NOMEM;
-                break;
-            }
-        }
+        for (fkv_cursor_last(walk); st == FKV_OK && fkv_cursor_valid(walk); fkv_cursor_prev(walk))
+            st = row(arg, without_space(fkv_cursor_key(walk)), fkv_cursor_value(walk).size);
         if (st == FKV_OK) st = fkv_cursor_status(walk);
     }
     fkv_cursor_free(walk);
@@ -171,10 +187,10 @@ static fkv_status recount(kv_table *t, kv_limit *l)
     fkv_status st;
 
     lru_begin_recount(l->keys);
-    st = scan(t, l);
+    st = scan(t, note_row, l->keys);
     if (st) return st;
     lru_end_recount(l->keys);
-    l->doubt = 0;
+    l->doubt = !t->conn->in_txn;
     l->recounted_ms = fkv_clock_ms(t->conn->store);
     l->recount_ms = l->recounted_ms - began;
     return FKV_OK;
@@ -188,12 +204,13 @@ static int is_over(const kv_table *t, const kv_limit *l)
            (o->max_bytes && lru_bytes(l->keys) > o->max_bytes);
 }
 
-static int recount_is_due(kv_table *t, const kv_limit *l)
+/* Is it time to count again, the last time having taken so long and been then? */
+static int is_due(const kv_table *t, int64_t took_ms, int64_t then_ms)
 {
-    int64_t pause = l->recount_ms * RECOUNT_SHARE;
+    int64_t pause = took_ms * RECOUNT_SHARE;
 
     if (pause < RECOUNT_MS) pause = RECOUNT_MS;
-    return fkv_clock_ms(t->conn->store) - l->recounted_ms >= pause;
+    return fkv_clock_ms(t->conn->store) - then_ms >= pause;
 }
 
 /* Delete the oldest row. *none: there is none but the one just put. */
@@ -227,7 +244,9 @@ fkv_status evict_after_put(kv_table *t, fkv_slice key, size_t bytes)
     sqlite3_mutex_enter(l->mutex);
     if (l->doubt) st = recount(t, l);
     if (st == FKV_OK && !lru_put(l->keys, put, bytes)) st = FKV_NOMEM;
-    if (st == FKV_OK && is_over(t, l) && recount_is_due(t, l)) st = recount(t, l);
+    if (st == FKV_OK && is_over(t, l) && is_due(t, l->recount_ms, l->recounted_ms)) {
+        st = recount(t, l);
+    }
     while (st == FKV_OK && !none && is_over(t, l)) st = evict_one(t, l, put, &none);
     sqlite3_mutex_leave(l->mutex);
     return st;
@@ -263,13 +282,34 @@ void evict_looked_up(kv_table *t, fkv_slice key, int found)
     sqlite3_mutex_leave(l->mutex);
 }
 
+/* The numbers of the last count will do where this one fails. */
+static void count_for_reader(kv_table *t, kv_limit *l)
+{
+    uint64_t rows = l->seen_rows, bytes = l->seen_bytes;
+    int64_t began = fkv_clock_ms(t->conn->store);
+
+    if (!is_due(t, l->seeing_ms, l->seen_ms)) return;
+    l->seen_rows = l->seen_bytes = 0;
+    if (scan(t, add_row, l)) {
+        l->seen_rows = rows;
+        l->seen_bytes = bytes;
+    }
+    l->seen_ms = fkv_clock_ms(t->conn->store);
+    l->seeing_ms = l->seen_ms - began;
+}
+
 void evict_read_numbers(kv_table *t, evict_numbers *out)
 {
     kv_limit *l = t->limit;
 
     sqlite3_mutex_enter(l->mutex);
-    if (l->doubt) fkv_ignore(recount(t, l)); /* the numbers of the last one will do */
+    if (l->doubt && t->conn->in_txn) fkv_ignore(recount(t, l));
     *out =
         (evict_numbers){lru_count(l->keys), lru_bytes(l->keys), l->hits, l->misses, l->evictions};
+    if (l->doubt) {
+        count_for_reader(t, l);
+        out->rows = l->seen_rows;
+        out->bytes = l->seen_bytes;
+    }
     sqlite3_mutex_leave(l->mutex);
 }
