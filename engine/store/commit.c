@@ -318,6 +318,8 @@ static void publish_runs(fkv_txn *t)
     t->ready = NULL;
     s->env->mutex_unlock(s->env, s->mu);
     store_end_install(s);
+    for (size_t i = 0; i < runs->count; i++)
+        count_add(&s->counters.bytes_put, runs->files[i]->summary.raw_bytes);
     for (size_t i = 0; i < t->run_count; i++) version_unref(t->runs[i].all);
     t->run_count = 0;
 }
