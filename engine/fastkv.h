@@ -482,6 +482,7 @@ typedef struct fkv_stats {
     uint64_t level_files[FKV_LEVELS], level_bytes[FKV_LEVELS], level_entries[FKV_LEVELS];
     uint64_t last_sequence; /* writes committed in the store's life */
     uint64_t log_bytes;     /* log that an open would replay now */
+    uint64_t feed_bytes;    /* log that is kept beside that, for fkv_changes */
     uint64_t log_replayed;  /* records replayed when this store was opened */
     uint64_t cache_hits, cache_misses, cache_bytes, cache_capacity;
     uint64_t bytes_put; /* keys and values committed since open */

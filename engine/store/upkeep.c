@@ -207,6 +207,27 @@ static void work_stats(fkv_store *s, fkv_stats *out)
     out->backup_total = atomic_load(&s->backup_total);
 }
 
+/* mu held. */
+static void log_stats(const fkv_store *s, fkv_stats *out)
+{
+    const log_keeping *k = &s->man.keep;
+    uint64_t live = 0;
+
+    for (size_t i = 0; i < s->log_count; i++) {
+        if (s->logs[i].number < s->man.log_number) continue; /* one that is kept */
+        if (!live) live = s->logs[i].start_lsn;
+        if (i + 1 < s->log_count) {
+            out->log_bytes += s->logs[i + 1].start_lsn - s->logs[i].start_lsn;
+        } else if (s->logs[i].segment) {
+            out->log_bytes += wal_segment_end(s->logs[i].segment) - s->logs[i].start_lsn;
+        } else {
+            out->log_bytes += atomic_load(&s->followed) - s->logs[i].start_lsn;
+        }
+    }
+    if (!live) live = s->man.log_lsn;
+    if (k->count && live > k->logs[0].start_lsn) out->feed_bytes = live - k->logs[0].start_lsn;
+}
+
 void fkv_stats_read(fkv_store *s, fkv_stats *out)
 {
     superversion *v = store_current(s);
@@ -224,14 +245,7 @@ void fkv_stats_read(fkv_store *s, fkv_stats *out)
     out->last_sequence = atomic_load(&s->visible_seq);
     out->log_replayed = s->replayed;
     s->env->mutex_lock(s->env, s->mu);
-    for (size_t i = 0; i < s->log_count; i++)
-        if (i + 1 < s->log_count) {
-            out->log_bytes += s->logs[i + 1].start_lsn - s->logs[i].start_lsn;
-        } else if (s->logs[i].segment) {
-            out->log_bytes += wal_segment_end(s->logs[i].segment) - s->logs[i].start_lsn;
-        } else {
-            out->log_bytes += atomic_load(&s->followed) - s->logs[i].start_lsn;
-        }
+    log_stats(s, out);
     s->env->mutex_unlock(s->env, s->mu);
     block_cache_stats(s->home.cache, &cache);
     out->cache_hits = cache.hits;
