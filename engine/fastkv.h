@@ -345,6 +345,10 @@ FKV_MUST_CHECK fkv_status fkv_changes_new(fkv_store *store, uint64_t since, fkv_
 FKV_MUST_CHECK fkv_status fkv_changes_next(fkv_changes *changes, fkv_change *out);
 void fkv_changes_free(fkv_changes *changes); /* NULL is fine */
 
+/* Another number after the log may have lost its end (with the power), and in a backup or what is
+** restored from one: sequences are given out again, and what was read before does not count. */
+uint64_t fkv_changes_generation(const fkv_changes *changes);
+
 /* The smallest `since` that can be asked for. FKV_INVALID as above. */
 FKV_MUST_CHECK fkv_status fkv_changes_oldest(fkv_store *store, uint64_t *since);
 
@@ -480,10 +484,11 @@ typedef struct fkv_stats {
     uint64_t memtable_bytes, memtable_entries; /* the one being written */
     uint64_t immutable_memtables, immutable_entries;
     uint64_t level_files[FKV_LEVELS], level_bytes[FKV_LEVELS], level_entries[FKV_LEVELS];
-    uint64_t last_sequence; /* writes committed in the store's life */
-    uint64_t log_bytes;     /* log that an open would replay now */
-    uint64_t feed_bytes;    /* log that is kept beside that, for fkv_changes */
-    uint64_t log_replayed;  /* records replayed when this store was opened */
+    uint64_t last_sequence;   /* writes committed in the store's life */
+    uint64_t log_bytes;       /* log that an open would replay now */
+    uint64_t feed_bytes;      /* log that is kept beside that, for fkv_changes */
+    uint64_t feed_generation; /* as fkv_changes_generation; 0 = no changes are kept */
+    uint64_t log_replayed;    /* records replayed when this store was opened */
     uint64_t cache_hits, cache_misses, cache_bytes, cache_capacity;
     uint64_t bytes_put; /* keys and values committed since open */
     uint64_t bytes_logged, bytes_flushed, bytes_compacted; /* written since open */

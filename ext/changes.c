@@ -5,6 +5,9 @@
 ** `since`, in the order of the commits: seq, op, key, value, expires_at. Whoever applies them and
 ** keeps the last seq has a copy of the table, and comes back with that seq.
 **
+** The hidden column `generation` is another number where sequences may have been given out again
+** (engine/store/keep.c). Whoever gives the one he knows hears of it by an error.
+**
 ** key and value are columns as they are where the table has one of the kind. Where it has several
 ** they are a JSON array of them, a BLOB in it being {"hex": "..."}.
 **
@@ -239,6 +242,25 @@ static feed *feed_new(const kv_table *t)
     return f;
 }
 
+/* Is the feed the one that the reader knows? */
+static int check_generation(uint64_t is, sqlite3_value *known, char **error)
+{
+    if (!known || sqlite3_value_type(known) == SQLITE_NULL ||
+        sqlite3_value_int64(known) == (int64_t)is) {
+        return SQLITE_OK;
+    }
+    return errmap_tell(error, SQLITE_ERROR,
+                       "fastkv: changes may have been numbered anew since generation %lld, this is "
+                       "%llu: begin with the whole table again",
+                       sqlite3_value_int64(known), is);
+}
+
+/* NULL: all, so that what follows can be given. */
+static int64_t limit_of(sqlite3_value *n)
+{
+    return n && sqlite3_value_type(n) != SQLITE_NULL ? sqlite3_value_int64(n) : INT64_MAX;
+}
+
 static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error)
 {
     uint64_t since = 0;
@@ -256,12 +278,15 @@ static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **er
     }
     f = feed_new(t);
     if (!f) return SQLITE_NOMEM;
-    f->left = argv[2] ? sqlite3_value_int64(argv[2]) : INT64_MAX;
+    f->left = limit_of(argv[2]);
     if (st == FKV_OK) st = fkv_changes_new(t->conn->store, since, &f->changes);
-    if (st) {
+    rc = st ? errmap_give(error, st)
+            : check_generation(fkv_changes_generation(f->changes), argv[3], error);
+    if (rc) {
         feed_end(f);
-        return errmap_give(error, st);
+        return rc;
     }
+    rows->last_argument = (int64_t)fkv_changes_generation(f->changes);
     rows->state = f;
     rows->end = feed_end;
     rows->more = more;
@@ -271,10 +296,10 @@ static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **er
 const tvf_def changes_function = {.name = "fastkv_changes",
                                   .declaration = "CREATE TABLE x(seq INTEGER, op TEXT, key, value, "
                                                  "expires_at REAL, \"table\" HIDDEN, since "
-                                                 "HIDDEN, n HIDDEN)",
+                                                 "HIDDEN, n HIDDEN, generation HIDDEN)",
                                   .columns = 5,
                                   .required = 2,
-                                  .arguments = 3,
+                                  .arguments = 4,
                                   .missing = "a table's name and the last seq that is known (NULL: "
                                              "from the oldest)",
                                   .cost = 1e6,

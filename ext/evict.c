@@ -18,9 +18,9 @@
 **
 ** Between recounts a table may hold more than it should by what other processes have put.
 **
-** Only who writes decides, and counts for it: what another connection sees is older, or lacks what a
-** transaction under way has put, and to count that would lose the place of those rows. Who asks for
-** the numbers meanwhile counts for himself.
+** Only who writes decides, and counts for it: what another connection sees is older, or lacks what
+** a transaction under way has put, and to count that would lose the place of those rows. Who asks
+** for the numbers meanwhile counts for himself.
 */
 #include "evict.h"
 

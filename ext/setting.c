@@ -8,8 +8,8 @@
 **   - another connection has committed: at xBegin, if the database's data version has moved (one
 **     comparison; our own commits of other tables move it as well);
 **   - a change was rolled back;
-**   - before the COMMIT of a change, for the engine may be told only what is committed: it drops the
-**     log that it need not keep.
+**   - before the COMMIT of a change, for the engine may be told only what is committed: it drops
+**     the log that it need not keep.
 **
 ** durability and ttl count from the next statement on, in this connection. What the engine has to
 ** be told (compression, and memory, block_size, bloom_bits, changes) counts when it is committed,
@@ -158,8 +158,8 @@ int setting_refresh(kv_table *t)
 }
 
 /* What has been undone is not known for certain: a table that was created after a savepoint hears
-** nothing of ROLLBACK TO it. What cannot be read now is read by the next write; and there is nothing
-** to read where the making of the table was undone. */
+** nothing of ROLLBACK TO it. What cannot be read now is read by the next write; and there is
+** nothing to read where the making of the table was undone. */
 void setting_sync(kv_table *t)
 {
     char *error = NULL;

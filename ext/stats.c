@@ -91,6 +91,7 @@ static void tell(const numbers *n, const stat_sink *out)
                   {"last_sequence", s->last_sequence},
                   {"log_bytes", s->log_bytes},
                   {"feed_bytes", s->feed_bytes},
+                  {"feed_generation", s->feed_generation},
                   {"log_replayed", s->log_replayed},
                   {"cache_hits", s->cache_hits},
                   {"cache_misses", s->cache_misses},

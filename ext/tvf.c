@@ -227,7 +227,12 @@ static int column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int ind
 
     if (index >= columns) {
         sqlite3_value *argument = c->arguments[index - columns];
-        if (argument) sqlite3_result_value(context, argument);
+        if (argument) {
+            sqlite3_result_value(context, argument);
+        } else if (c->rows.last_argument &&
+                   index - columns == def_of(cursor->pVtab)->arguments - 1) {
+            sqlite3_result_int64(context, c->rows.last_argument);
+        }
         return SQLITE_OK;
     }
     memcpy(&kept, c->rows.cells.data + (c->at * (size_t)columns + (size_t)index) * sizeof kept,

@@ -23,6 +23,7 @@ typedef struct tvf_rows {
     int (*more)(struct tvf_rows *rows, char **error);
     void (*end)(void *state);
     void *state;
+    int64_t last_argument; /* what its column shows where the last one is left out; 0 = NULL */
 } tvf_rows;
 
 /* Add the next cell. Bytes are copied; a failure shows in the end. */

@@ -91,6 +91,7 @@ static fkv_status take_state(fkv_backup *b)
     b->man.log_tail = 0;
     b->man.keep.count = 0; /* there is no log to keep */
     b->man.keep.after = b->seq;
+    if (log_keeping_on(&b->man.keep)) b->man.keep.generation = store_new_generation(s);
     s->env->mutex_unlock(s->env, s->mu);
     return known ? FKV_OK : FKV_RAISEF(FKV_BUSY, "the log could not be read just now");
 }

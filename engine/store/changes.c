@@ -22,7 +22,7 @@ typedef struct segment {
 
 struct fkv_changes {
     fkv_store *s;
-    uint64_t since, end_lsn;
+    uint64_t since, end_lsn, generation;
     segment *segments;
     size_t count, at;
     wal_tail *tail;
@@ -118,6 +118,7 @@ fkv_status fkv_changes_new(fkv_store *s, uint64_t since, fkv_changes **out)
     /* The follower takes up a manifest first, and its segments after that. */
     s->env->mutex_lock(s->env, s->follow_mutex);
     s->env->mutex_lock(s->env, s->mu);
+    c->generation = s->man.keep.generation;
     rc = check_since(&s->man.keep, since, atomic_load(&s->visible_seq));
     if (!rc) rc = list_segments(c, &from);
     s->env->mutex_unlock(s->env, s->mu);
@@ -133,6 +134,11 @@ fkv_status fkv_changes_new(fkv_store *s, uint64_t since, fkv_changes **out)
     }
     *out = c;
     return FKV_OK;
+}
+
+uint64_t fkv_changes_generation(const fkv_changes *c)
+{
+    return c->generation;
 }
 
 fkv_status fkv_changes_oldest(fkv_store *s, uint64_t *since)

@@ -187,6 +187,7 @@ fkv_status store_save_manifest(fkv_store *s, version *tables, const memtable *dr
     s->env->mutex_lock(s->env, s->mu);
     if (!rc) {
         s->man = m;
+        if (m.keep.generation != kept.generation) s->keep_anew = 0;
         if (s->keep_wanted && s->keep_bytes == m.keep.bytes && s->keep_ms == m.keep.ms)
             s->keep_wanted = 0;
         s->keep_gap = 0;

@@ -14,6 +14,10 @@
 ** once, or when a recovery has decided so. (What a host may yet bring back, and what is left by a
 ** death before the log was written, goes with the log.)
 **
+** Where sequences may be given out a second time (the log has lost its end in a power cut; the
+** store is a copy of another) the feed is another one: it gets a new generation, in the manifest
+** that has to be there before the first new record, and a reader who remembers one can tell.
+**
 ** What has been committed before keeping began, or without a mark in the log (recover.c: a hosted
 ** transaction that its host brought back, a spilled one that a power cut took from the log and left
 ** in the tables), is not in the feed: `after` moves behind it.
@@ -31,6 +35,14 @@ void fkv_keep_changes(fkv_store *s, uint64_t bytes, uint64_t ms)
     s->keep_ms = ms;
     s->keep_wanted = s->man.keep.bytes != bytes || s->man.keep.ms != ms;
     s->env->mutex_unlock(s->env, s->mu);
+}
+
+/* 53 bits: a number in JSON as well. */
+uint64_t store_new_generation(fkv_store *s)
+{
+    uint64_t g = s->next_generation++ & (((uint64_t)1 << 53) - 1);
+
+    return g ? g : 1;
 }
 
 static int is_wanted(fkv_store *s)
@@ -137,6 +149,7 @@ void store_keep_logs(fkv_store *s, manifest *m)
         *k = (log_keeping){0};
         return;
     }
+    if (s->keep_anew || !k->generation) k->generation = store_new_generation(s);
     if (s->keep_gap) k->after = atomic_load(&s->visible_seq);
     for (size_t i = 0; i < s->log_count; i++) {
         const log_entry *e = &s->logs[i];

@@ -179,6 +179,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     atomic_init(&s->read_only, options->read_only != 0);
     s->path = alloc_bytes(n);
     rc = s->path ? settle_options(s) : FKV_RAISE(FKV_NOMEM);
+    if (!rc) rc = env->random(env, (uint8_t *)&s->next_generation, sizeof s->next_generation);
     if (rc) goto done;
     memcpy(s->path, path, n);
     rc = env->dir_identity(env, dir, &s->identity);

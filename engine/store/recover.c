@@ -308,6 +308,23 @@ static fkv_status check_end(const replay *r, wal_reader *const *readers, const u
     return FKV_OK;
 }
 
+/* Commits that somebody has seen may be gone: the log was not closed in order, and has been through
+** a loss of power. */
+static int may_be_short(const replay *r, wal_reader *const *readers, size_t count)
+{
+    const manifest *m = &r->s->man;
+    uint8_t boot[16];
+
+    if (m->clean_lsn != UINT64_MAX) return 0;
+    r->s->env->boot_id(r->s->env, boot);
+    for (size_t i = 0; i < count; i++) {
+        const wal_segment_info *info = wal_reader_info(readers[i]);
+        if (info->number < m->log_tail) continue; /* that manifest knew of it already */
+        if (memcmp(boot, info->boot_id, sizeof boot) != 0) return 1;
+    }
+    return r->cut_from < count;
+}
+
 static fkv_status replay_log(replay *r, const found_files *files)
 {
     fkv_store *s = r->s;
@@ -329,6 +346,7 @@ static fkv_status replay_log(replay *r, const found_files *files)
     for (size_t i = 0; !rc && i < r->cut_from && i < count; i++)
         rc = store_add_log(s, numbers[i], wal_reader_info(readers[i])->start_lsn, NULL);
     if (!rc && r->cut_from < count) s->unwritten.cut = numbers[r->cut_from];
+    if (!rc) s->keep_anew = may_be_short(r, readers, count);
     if (!rc && r->has_pending) rc = resolve_in_doubt(r);
     store_set_position(s, s->last_seq, r->position);
     /* Nothing that was needed has gone, but the log may end before the point up to which the tables

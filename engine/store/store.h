@@ -150,6 +150,8 @@ struct fkv_store {
     manifest man;    /* mu; as last saved or read */
     int keep_wanted; /* mu; and not in a manifest yet: */
     uint64_t keep_bytes, keep_ms;
+    int keep_anew;                   /* mu; sequences may be given out again: a new generation */
+    uint64_t next_generation;        /* mu; random, then counted on */
     int keep_gap;                    /* mu; changes up to now are not all in the log */
     change_hint hints[CHANGE_HINTS]; /* mu */
     unsigned next_hint;              /* mu */
@@ -419,6 +421,9 @@ void store_drop_run_name(fkv_store *s, uint64_t number);
 void store_drop_run_names(fkv_store *s, const uint8_t *payload, uint32_t size);
 /* Before a transaction is logged: what is wanted becomes true. Writer only. */
 FKV_MUST_CHECK fkv_status store_settle_keeping(fkv_store *s);
+
+/* A number that no feed has had. mu held. */
+uint64_t store_new_generation(fkv_store *s);
 
 /* -- backup.c -- */
 /* The manifest that this store begins with: also that of a backup or restore that was cut short

@@ -224,6 +224,7 @@ static void log_stats(const fkv_store *s, fkv_stats *out)
             out->log_bytes += atomic_load(&s->followed) - s->logs[i].start_lsn;
         }
     }
+    out->feed_generation = k->generation;
     if (!live) live = s->man.log_lsn;
     if (k->count && live > k->logs[0].start_lsn) out->feed_bytes = live - k->logs[0].start_lsn;
 }

@@ -130,6 +130,7 @@ static void encode_keeping(buf *out, const log_keeping *k)
         buf_append_u64(out, k->logs[i].first_seq);
         buf_append_u64(out, (uint64_t)k->logs[i].retired_ms);
     }
+    buf_append_u64(out, k->generation);
 }
 
 #define KEPT_MS_MAX ((uint64_t)1 << 53)
@@ -146,8 +147,9 @@ static fkv_status decode_keeping(const uint8_t *p, const uint8_t *end, uint64_t 
     k->count = get_u32(p + 24);
     p += 28;
     if (!log_keeping_on(k) || k->ms > KEPT_MS_MAX || k->count > KEPT_LOGS_MAX ||
-        (uint64_t)(end - p) != k->count * 32ull)
+        ((uint64_t)(end - p) != k->count * 32ull && (uint64_t)(end - p) != k->count * 32ull + 8))
         return bad_manifest("a bad list of logs that are kept");
+    if ((uint64_t)(end - p) > k->count * 32ull) k->generation = get_u64(end - 8);
     for (uint32_t i = 0; i < k->count; i++, p += 32) {
         kept_log *l = &k->logs[i];
         *l = (kept_log){get_u64(p), get_u64(p + 8), get_u64(p + 16), (int64_t)get_u64(p + 24)};

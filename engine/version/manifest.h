@@ -22,9 +22,10 @@ typedef struct kept_log {
 } kept_log;
 
 typedef struct log_keeping {
-    uint64_t bytes, ms; /* keep so much, or so long; both 0: nothing is kept */
-    uint64_t after;     /* all changes behind this sequence are there */
-    uint32_t count;     /* segments that nothing else needs; oldest first */
+    uint64_t bytes, ms;  /* keep so much, or so long; both 0: nothing is kept */
+    uint64_t after;      /* all changes behind this sequence are there */
+    uint64_t generation; /* another number where sequences may have been given out again */
+    uint32_t count;      /* segments that nothing else needs; oldest first */
     kept_log logs[KEPT_LOGS_MAX];
 } log_keeping;
 

@@ -229,8 +229,8 @@ static void pops_of_one_transaction(void)
     end_test(db);
 }
 
-/* Rows that come in between, at the other end, do not make the pops of a transaction dearer; and one
-** that comes in where rows were popped is found, whatever puts it there. */
+/* Rows that come in between, at the other end, do not make the pops of a transaction dearer; and
+** one that comes in where rows were popped is found, whatever puts it there. */
 static void pops_between_puts_of_one_transaction(void)
 {
     enum { POPS = 2000 };

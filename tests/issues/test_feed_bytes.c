@@ -1,7 +1,7 @@
 /*
 ** What is kept for the change feed is part of the disk space that the statistics tell.
 **
-** disk_bytes counted tables and the log that a recovery needs. A store that kept a day's changes was
+** disk_bytes counted tables and the log that a recovery needs. A store that kept its changes was
 ** told to take a seventh of what it took.
 */
 #include <dirent.h>
@@ -42,10 +42,10 @@ static void are_told(void)
               "CREATE VIRTUAL TABLE kv USING fastkv(key INTEGER, value, changes = '1GB')");
     CHECK_NUMBER(db, feed, 0);
     for (int i = 0; i < 5; i++) {
-        CHECK_SQL(
-            db, SQLITE_OK,
-            "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 2000) "
-            "REPLACE INTO kv SELECT n, randomblob(1000) FROM i; INSERT INTO kv(kv) VALUES('compact')");
+        CHECK_SQL(db, SQLITE_OK,
+                  "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 2000) "
+                  "REPLACE INTO kv SELECT n, randomblob(1000) FROM i;"
+                  "INSERT INTO kv(kv) VALUES('compact')");
     }
     CHECK_CLOSE(db);
     on_disk = taken(store);
