@@ -114,13 +114,14 @@ static fkv_status file_write(fkv_env *env, env_file *file, uint64_t offset, cons
 {
     fault_env *f = env->state;
     fkv_status rc = turn(env, ENV_OP_WRITE, "write");
-    int partial;
+    int partial, first;
 
     if (!rc) return f->base->file_write(f->base, file, offset, data, size);
     f->base->mutex_lock(f->base, f->mutex);
     partial = f->fault.partial;
+    first = f->fired == 1; /* what fails for ever has stopped: it writes nothing more */
     f->base->mutex_unlock(f->base, f->mutex);
-    if (partial && size > 1) {
+    if (partial && size > 1 && first) {
         /* Whether the half succeeds makes no difference: the write has failed. */
         fkv_ignore(f->base->file_write(f->base, file, offset, data, size / 2));
         return FKV_RAISEF(rc, "injected fault: write, half done");

@@ -398,6 +398,16 @@ static fkv_status use_up_spaces(salvage *v)
     return rc ? rc : commit(v);
 }
 
+/* A database that does not say how far it is has committed what the log says it has. */
+static void note_host(salvage *v)
+{
+    fkv_store *s = v->to;
+
+    s->env->mutex_lock(s->env, s->mu);
+    if (!v->how->host_id && v->host_id > s->host_id) store_note_host(s, v->host_id, s->last_seq);
+    s->env->mutex_unlock(s->env, s->mu);
+}
+
 static fkv_status sum_up(salvage *v)
 {
     uint64_t rows = 0;
@@ -405,8 +415,10 @@ static fkv_status sum_up(salvage *v)
                      .file = "",
                      .offset = FKV_NO_OFFSET,
                      .bytes = v->all_lost};
-    fkv_status rc = fkv_compact(v->to, fkv_slice_of("", 0), fkv_slice_of(NULL, 0));
+    fkv_status rc;
 
+    note_host(v);
+    rc = fkv_compact(v->to, fkv_slice_of("", 0), fkv_slice_of(NULL, 0));
     if (!rc) rc = count_rows(v->to, &rows);
     if (!rc && v->holes)
         rc = finding_say(&v->sink, FKV_FOUND_WARNING, "", FKV_NO_OFFSET,

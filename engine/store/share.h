@@ -56,8 +56,8 @@ typedef struct shared_page {
 /* Bytes to lock in the file. A region has one byte for each number there may be.
 **
 ** A thread asks for them in this order: CLOSE, (the right to write,) FLUSH or COMPACT, INSTALL; and
-** may leave any out. LIVE is had all the time: it is waited for with nothing held, and tried for exclusively,
-** once, under CLOSE. MAKING and PIN are never waited for. */
+** may leave any out. LIVE is had all the time: it is waited for with nothing held, and tried for
+** exclusively, once, under CLOSE. MAKING, PIN and PROCESS are never waited for. */
 enum {
     LOCK_LIVE = 8192, /* shared: has the store open. Exclusive: recovery; the last close */
     LOCK_CLOSE,       /* closing: one at a time, so that one of them is the last */

@@ -78,6 +78,7 @@ static int get_kept(const uint8_t *p, const uint8_t *end, number_list *out)
     if (end - p < KEPT_HEADER) return 0;
     count = get_u32(p + 24);
     p += KEPT_HEADER;
+    if ((uint64_t)(end - p) == (uint64_t)count * KEPT_LINE + 8) end -= 8; /* the generation */
     if ((uint64_t)(end - p) != (uint64_t)count * KEPT_LINE) return 0;
     for (; p < end; p += KEPT_LINE) add_number(out, get_u64(p));
     return 1;

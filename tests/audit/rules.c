@@ -194,13 +194,16 @@ static void note_header(node *n, const uint8_t *p, size_t size)
 
 void note_read(env_file *f, uint64_t offset, const void *data, size_t got)
 {
+    const entry *e;
     manifest_names *m;
 
     if (offset != 0 || got == 0) return;
     if (f->kind == FILE_WAL && !f->node->has_header) note_header(f->node, data, got);
     if (!is_manifest(f->name) && strcmp(f->name, FILENAME_MANIFEST_NEXT) != 0) return;
     if (!f->node->content) keep_content(f->node, 0, data, got);
-    m = is_manifest(f->name) ? manifest_copy_of(f->node) : NULL;
+    e = find_entry(f->dir,
+                   f->name); /* who was held up at the open reads one that has been replaced */
+    m = e && e->node == f->node && is_manifest(f->name) ? manifest_copy_of(f->node) : NULL;
     if (m) note_live_manifest(f->dir, m);
 }
 

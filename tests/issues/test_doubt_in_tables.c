@@ -74,7 +74,7 @@ static void leave_doubt(scene *c, int flushed)
     process_dies(&c->first);
     fkv_txn_free(t);
     fkv_close(s);
-    REQUIRE_OK(env_mem_crash(c->w.files, 0));
+    REQUIRE_OK(env_mem_crash(c->w.disk, 0));
     c->host = id;
 }
 

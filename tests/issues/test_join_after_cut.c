@@ -61,7 +61,7 @@ static void live(world *w, size_t lost)
     CHECK_STATUS(fkv_flush(s), FKV_OK); /* nothing to flush, but a manifest */
     process_dies(&p);
     fkv_close(s);
-    CHECK_STATUS(env_mem_crash(w->files, 0), FKV_OK);
+    CHECK_STATUS(env_mem_crash(w->disk, 0), FKV_OK);
 }
 
 static void join_after(size_t lost, size_t written)

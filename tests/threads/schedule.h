@@ -305,7 +305,8 @@ static inline int settle_doubt(actor *a)
     if (!TRY(a, fkv_snapshot_new(a->store, &snap))) return 0;
     number = number_in(a, snap);
     fkv_snapshot_release(snap);
-    if (is_dead(a) || !WANT(a, number == last || number == last - 1)) return 0;
+    if (is_dead(a) || number == UINT32_MAX) return 0;
+    if (!WANT(a, number == last || number == last - 1)) return 0;
     p->given = number;
     p->in_doubt = 0;
     return 1;
@@ -354,6 +355,18 @@ static inline void let_go(actor *a)
     a->held = NULL;
 }
 
+/* As a connection takes it: what is in doubt for one who may not write, the host is asked about. */
+static inline fkv_status take_view(actor *a, fkv_snapshot **out)
+{
+    fkv_status rc = fkv_snapshot_new(a->store, out);
+
+    for (int i = 0; i < 3 && rc == FKV_BUSY; i++) {
+        rc = fkv_host_wait(a->txn, 0, WAIT_MS);
+        if (!rc) rc = fkv_snapshot_new(a->store, out);
+    }
+    return rc;
+}
+
 static inline int look(actor *a)
 {
     play *p = a->at;
@@ -366,7 +379,7 @@ static inline int look(actor *a)
         if (dice(a, 3) == 0) let_go(a);
         return 1;
     }
-    if (!TRY(a, fkv_snapshot_new(a->store, &snap))) return 0;
+    if (!TRY(a, take_view(a, &snap))) return 0;
     number = number_in(a, snap);
     well = number != UINT32_MAX && WANT(a, number >= known && number >= a->seen) &&
            WANT(a, number <= p->given) && is_as_noted(a, snap, number);

@@ -181,7 +181,11 @@ static void disarm(play *p)
 
 static void summary_of(const play *p, const char *what)
 {
-    if (p->complaints) (void)printf("%s: FKV_TEST_SEED=%" PRIu64 "\n", what, p->seed);
+    static int told; /* of the failures; some are the audit's */
+
+    if (p->complaints || check_failures > told)
+        (void)printf("%s: FKV_TEST_SEED=%" PRIu64 "\n", what, p->seed);
+    told = check_failures;
     seeds++;
 }
 
@@ -246,7 +250,7 @@ static uint64_t power_cut(uint64_t seed)
     env_fault_set(p->faulty, &fault);
     crew_plays(p, NULL, 5 + (int)roll(&p->chance, 40), NULL);
     disarm(p);
-    if (env_mem_crash(p->files, roll(&p->chance, 3) * seed)) abort();
+    if (env_mem_crash(p->w.disk, roll(&p->chance, 3) * seed)) abort();
     found = p->complaints ? UINT32_MAX : look_after(p, p->durable);
     if (found != UINT32_MAX) {
         p->given = p->acknowledged = found;
