@@ -105,10 +105,9 @@ static int begin(sqlite3_vtab *vtab)
 static int sync_txn(sqlite3_vtab *vtab)
 {
     char *error = NULL;
-    int rc;
+    int rc = setting_sync(table_of(vtab), &error);
 
-    setting_sync(table_of(vtab));
-    rc = conn_sync(table_of(vtab)->conn, &error);
+    if (rc == SQLITE_OK) rc = conn_sync(table_of(vtab)->conn, &error);
     if (rc) {
         sqlite3_free(vtab->zErrMsg);
         vtab->zErrMsg = error;

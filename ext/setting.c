@@ -158,19 +158,22 @@ int setting_refresh(kv_table *t)
 }
 
 /* What has been undone is not known for certain: a table that was created after a savepoint hears
-** nothing of ROLLBACK TO it. What cannot be read now is read by the next write; and there is
-** nothing to read where the making of the table was undone. */
-void setting_sync(kv_table *t)
+** nothing of ROLLBACK TO it. There is nothing to read where the making of the table was undone.
+** (Any other failure is COMMIT's: for want of memory SQLite rolls back the whole transaction in
+** the middle of a statement that another one runs, and goes on committing what is left.) */
+int setting_sync(kv_table *t, char **error)
 {
-    char *error = NULL;
+    int rc;
 
-    if (!t->changed) return;
-    if (read_again(t, &error)) {
-        keep_nothing(t);
-        t->changed = 0;
-        t->stale = 1;
-    }
-    sqlite3_free(error);
+    if (!t->changed) return SQLITE_OK;
+    rc = read_again(t, error);
+    if (rc != SQLITE_ERROR && (rc & 0xff) != SQLITE_CORRUPT) return rc;
+    sqlite3_free(*error);
+    *error = NULL;
+    keep_nothing(t);
+    t->changed = 0;
+    t->stale = 1;
+    return SQLITE_OK;
 }
 
 static unsigned data_version(const kv_table *t)

@@ -24,9 +24,9 @@ int setting_opened(kv_table *t);
 int setting_refresh(kv_table *t);
 
 /* The transaction: it begins, is about to be committed, is committed, is rolled back as a whole or
-** to a savepoint. */
+** to a savepoint. A result code of the second: it may not be; *error may be set. */
 void setting_begin(kv_table *t);
-void setting_sync(kv_table *t);
+int setting_sync(kv_table *t, char **error);
 void setting_commit(kv_table *t);
 void setting_rollback(kv_table *t, int whole);
 

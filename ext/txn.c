@@ -187,19 +187,27 @@ static int several_take_part(const registry *owner)
     return stores > 1;
 }
 
+/* Is what we are about to prepare still the host's transaction as well? A statement that is run in
+** xSync, to ask SQLite something, takes it all back if there is no memory for it. */
+static int host_has_it(const conn *c)
+{
+    return !c->hosted || sqlite3_txn_state(c->owner->db, c->schema) == SQLITE_TXN_WRITE;
+}
+
 int conn_sync(conn *c, char **error)
 {
     fkv_durability level = FKV_NONE;
+    int mixed;
     fkv_status st;
 
     if (!c->in_txn || c->prepared == PREPARED_HOSTED || !fkv_txn_active(c->txn)) return SQLITE_OK;
     if (c->wants_auto && c->path) level = host_durability(c);
     if (c->wants_level < level) level = (fkv_durability)c->wants_level;
     /* Also where it was prepared before: COMMIT may have been refused, and more be in it now. */
-    if (takes_part(c) &&
-        (several_take_part(c->owner) || fkv_host_unsettled(c->store) || host_changed(c))) {
-        return sync_hosted(c, level, error);
-    }
+    mixed = takes_part(c) &&
+            (several_take_part(c->owner) || fkv_host_unsettled(c->store) || host_changed(c));
+    if (!host_has_it(c)) return SQLITE_NOMEM;
+    if (mixed) return sync_hosted(c, level, error);
     if (c->prepared) return SQLITE_OK;
     st = fkv_txn_prepare(c->txn, level);
     if (st) {

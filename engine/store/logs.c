@@ -62,18 +62,20 @@ static fkv_status remove_unchained(void *arg, const char *name)
     uint64_t number = 0;
 
     if (filename_parse(name, &number) != FILE_WAL || number <= r->last) return FKV_OK;
+    if (store_keeps_log(r->s, number)) return FKV_OK;
     r->removed = 1;
     return r->s->env->file_remove(r->s->env, r->s->dir, name);
 }
 
 /* What lies behind the last segment is left of one that did not come about. It may not stand in the
-** chain before the next one, nor come back there after a power cut. */
+** chain before the next one, nor come back there after a power cut: nor may what an earlier process
+** has removed, which may not have been able to sync that. */
 static fkv_status clear_way(fkv_store *s, uint64_t last)
 {
     removal r = {s, last, 0};
     fkv_status rc = s->env->dir_list(s->env, s->dir, remove_unchained, &r);
 
-    if (!rc && r.removed) rc = s->env->dir_sync(s->env, s->dir);
+    if (!rc && (r.removed || !s->log)) rc = s->env->dir_sync(s->env, s->dir);
     return rc;
 }
 
