@@ -5,8 +5,8 @@
 ** the last one it found there for the end of the log, and called that damaged.
 */
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
+#include "store_util.h"
 
 enum { ROWS = 12 };
 
@@ -23,21 +23,6 @@ static void stuck(void *arg, const char *what)
     _Exit(1);
 }
 
-static fkv_status put_row(fkv_store *s, int i)
-{
-    char key[16];
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-    if (!rc) rc = fkv_txn_prepare(t, FKV_NONE);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
 /* Several segments, some of them only kept. */
 static void fill(scene *c)
 {
@@ -46,7 +31,7 @@ static void fill(scene *c)
     REQUIRE_OK(fkv_open("store", &o, &c->store));
     fkv_keep_changes(c->store, (uint64_t)1 << 30, 0);
     for (int i = 0; i < ROWS; i++) {
-        CHECK_STATUS(put_row(c->store, i), FKV_OK);
+        CHECK_STATUS(store_put_number(c->store, i, FKV_NONE), FKV_OK);
         if (i % 4 == 2) CHECK_STATUS(fkv_flush(c->store), FKV_OK);
     }
     fkv_close(c->store);

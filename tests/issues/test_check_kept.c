@@ -3,9 +3,9 @@
 ** needs, and the runs of spilled transactions. It passed over both, and the feed found the damage.
 */
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
 #include "io/filename.h"
+#include "store_util.h"
 
 enum { ROWS = 24, VALUE_BYTES = 2000 };
 
@@ -36,24 +36,6 @@ static found look(fkv_store *s, fkv_check_level level)
     return f;
 }
 
-static fkv_status put(fkv_store *s, char space, int count)
-{
-    static const char value[VALUE_BYTES];
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    for (int i = 0; !rc && i < count; i++) {
-        char key[16];
-        size_t n = (size_t)snprintf(key, sizeof key, "%c%03d", space, i);
-        rc = fkv_txn_put(t, fkv_slice_of(key, n), fkv_slice_of(value, sizeof value));
-    }
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
 /* Kept segments, and a run whose table compaction has taken away. */
 static fkv_store *make_store(fkv_env *env)
 {
@@ -67,12 +49,12 @@ static fkv_store *make_store(fkv_env *env)
 
     CHECK_STATUS(fkv_open("s", &o, &s), FKV_OK);
     fkv_keep_changes(s, (uint64_t)1 << 30, 0);
-    CHECK_STATUS(put(s, 'a', 3), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'a', 3, VALUE_BYTES, FKV_SYNC), FKV_OK);
     CHECK_STATUS(fkv_flush(s), FKV_OK);
-    CHECK_STATUS(put(s, 'a', ROWS), FKV_OK);
-    CHECK_STATUS(put(s, 'a', 2), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'a', ROWS, VALUE_BYTES, FKV_SYNC), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'a', 2, VALUE_BYTES, FKV_SYNC), FKV_OK);
     CHECK_STATUS(fkv_compact(s, fkv_slice_of("", 0), fkv_slice_of(NULL, 0)), FKV_OK);
-    CHECK_STATUS(put(s, 'b', 1), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'b', 1, VALUE_BYTES, FKV_SYNC), FKV_OK);
     return s;
 }
 
@@ -147,7 +129,7 @@ static void damage_is_found(void)
     damage(env, s, FILE_RUN, 0);
     damage(env, s, FILE_RUN, 1);
     fkv_keep_changes(s, 0, 0);
-    CHECK_STATUS(put(s, 'b', 1), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'b', 1, VALUE_BYTES, FKV_SYNC), FKV_OK);
     CHECK(look(s, FKV_CHECK_DEEP).errors == 0);
     fkv_close(s);
     env_mem_free(env);

@@ -8,29 +8,11 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
 #include "io/filename.h"
+#include "store_util.h"
 
 enum { TABLES = 3, ROWS = 24, VALUE_BYTES = 2000, PAUSE_US = 50 * 1000, TIMES = 20 };
-
-static fkv_status put(fkv_store *s, char space, int count)
-{
-    static const char value[VALUE_BYTES];
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    for (int i = 0; !rc && i < count; i++) {
-        char key[16];
-        size_t n = (size_t)snprintf(key, sizeof key, "%c%03d", space, i);
-        rc = fkv_txn_put(t, fkv_slice_of(key, n), fkv_slice_of(value, sizeof value));
-    }
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
 
 static fkv_status note_table(void *arg, const char *name)
 {
@@ -69,7 +51,7 @@ static void writing_goes_on(void)
     REQUIRE_OK(env_mem_new(&o.env));
     REQUIRE_OK(fkv_open("s", &o, &s));
     for (int i = 0; i < TABLES; i++) {
-        CHECK_STATUS(put(s, 'a', 4), FKV_OK);
+        CHECK_STATUS(store_put_many(s, 'a', 4, VALUE_BYTES, FKV_SYNC), FKV_OK);
         CHECK_STATUS(fkv_flush(s), FKV_OK);
     }
     fkv_close(s);
@@ -77,11 +59,11 @@ static void writing_goes_on(void)
     o.inline_background = 0;
     REQUIRE_OK(fkv_open("s", &o, &s));
     for (int i = 0; i < TIMES && !check_failures; i++) {
-        CHECK_STATUS(put(s, 'b', 2), FKV_OK);
+        CHECK_STATUS(store_put_many(s, 'b', 2, VALUE_BYTES, FKV_SYNC), FKV_OK);
         CHECK_STATUS(fkv_flush(s), FKV_OK);
         (void)usleep(PAUSE_US); /* the compactor tries, and fails */
-        CHECK_STATUS(put(s, 'c', 1), FKV_OK);
-        CHECK_STATUS(put(s, 'd', ROWS), FKV_OK);
+        CHECK_STATUS(store_put_many(s, 'c', 1, VALUE_BYTES, FKV_SYNC), FKV_OK);
+        CHECK_STATUS(store_put_many(s, 'd', ROWS, VALUE_BYTES, FKV_SYNC), FKV_OK);
     }
     CHECK_STATUS(fkv_compact(s, fkv_slice_of("a", 1), fkv_slice_of(NULL, 0)), FKV_CORRUPT);
     fkv_close(s);

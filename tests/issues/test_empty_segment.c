@@ -7,36 +7,7 @@
 ** successor". The same after a power cut, when the file had been removed and was back.
 */
 #include "audit/env_audit.h"
-#include "fastkv.h"
-
-static int commit_row(fkv_store *s, int i)
-{
-    fkv_txn *t = NULL;
-    char key[16];
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc == FKV_OK;
-}
-
-static int has_row(fkv_store *s, int i)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_value v = {0};
-    char key[16];
-    fkv_status rc = fkv_snapshot_new(s, &snap);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_get(snap, NULL, fkv_slice_of(key, 6), &v);
-    fkv_value_release(&v);
-    fkv_snapshot_release(snap);
-    return rc == FKV_OK;
-}
+#include "store_util.h"
 
 /* Row 2 finds no space, and the segment begun for it stays; row 3 is committed if nothing fails
 ** from the nth operation on; then the power goes. 0: n was not reached. */
@@ -57,13 +28,13 @@ static int full_then_cut(uint64_t n, uint64_t seed)
     if (env_mem_new(&disk) || env_fault_new(disk, &env)) abort();
     o.env = audited(env);
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
-    CHECK(commit_row(s, 1));
+    CHECK(store_put_number(s, 1, FKV_SYNC) == FKV_OK);
     fkv_close(s);
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
     env_fault_set(env, &full);
-    CHECK(!commit_row(s, 2));
+    CHECK(store_put_number(s, 2, FKV_SYNC) != FKV_OK);
     env_fault_set(env, &cut);
-    third = commit_row(s, 3);
+    third = store_put_number(s, 3, FKV_SYNC) == FKV_OK;
     fired = env_fault_fired(env) > 0;
     if (!fired) { /* at the end it dies all the same */
         cut.countdown = 1;
@@ -74,7 +45,9 @@ static int full_then_cut(uint64_t n, uint64_t seed)
     CHECK_STATUS(env_mem_crash(disk, seed), FKV_OK);
     s = NULL;
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
-    if (s) CHECK(has_row(s, 1) && (fired || third) && (fired || has_row(s, 3)));
+    if (s)
+        CHECK(store_get_number(s, 1) == FKV_OK && (fired || third) &&
+              (fired || store_get_number(s, 3) == FKV_OK));
     fkv_close(s);
     env_audit_free(o.env);
     env_fault_free(env);

@@ -6,8 +6,8 @@
 ** on without them and without a word.
 */
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
+#include "store_util.h"
 
 enum { ROWS = 60 };
 
@@ -28,19 +28,6 @@ static fkv_status put_rows(fkv_store *s, int from, int to)
     return rc;
 }
 
-static int count_rows(fkv_store *s)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_cursor *c = NULL;
-    int n = 0;
-
-    if (fkv_snapshot_new(s, &snap) || fkv_cursor_new(snap, NULL, &c)) abort();
-    for (fkv_cursor_first(c); fkv_cursor_valid(c); fkv_cursor_next(c)) n++;
-    fkv_cursor_free(c);
-    fkv_snapshot_release(snap);
-    return n;
-}
-
 /* All rows are in the feed, or it says that they are not. */
 static void judge(fkv_store *s)
 {
@@ -50,7 +37,7 @@ static void judge(fkv_store *s)
     fkv_status rc = fkv_changes_new(s, since, &feed);
     int n = 0;
 
-    CHECK(count_rows(s) == ROWS);
+    CHECK(store_count(s) == ROWS);
     if (rc == FKV_INVALID) {
         CHECK_STATUS(fkv_changes_oldest(s, &oldest), FKV_OK);
         CHECK(oldest >= ROWS);
@@ -80,7 +67,7 @@ static void after_a_power_cut(int read_only)
     CHECK_STATUS(put_rows(s, 0, ROWS), FKV_OK);
     fkv_keep_changes(s, (uint64_t)1 << 29, 0);
     CHECK_STATUS(fkv_flush(s), FKV_OK); /* nothing to flush, but a manifest */
-    CHECK(count_rows(s) == ROWS);
+    CHECK(store_count(s) == ROWS);
     env_fault_set(env, &fault);
     fkv_close(s);
     env_fault_set(env, NULL);

@@ -6,28 +6,10 @@
 ** missed them, and nothing told him so.
 */
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
+#include "store_util.h"
 
 static fkv_env *disk, *env;
-
-static fkv_status put_rows(fkv_store *s, int from, int to)
-{
-    fkv_status rc = FKV_OK;
-
-    for (int i = from; !rc && i < to; i++) {
-        fkv_txn *t = NULL;
-        char key[16];
-        (void)snprintf(key, sizeof key, "%06d", i);
-        rc = fkv_txn_new(s, &t);
-        if (!rc) rc = fkv_txn_begin(t, 0);
-        if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-        if (!rc) rc = fkv_txn_prepare(t, FKV_NONE);
-        if (!rc) fkv_txn_commit(t);
-        fkv_txn_free(t);
-    }
-    return rc;
-}
 
 /* And by the way the last sequence. */
 static uint64_t generation(fkv_store *s, uint64_t *last)
@@ -90,9 +72,9 @@ static void changes_with_a_power_cut(void)
         fkv_store *s;
         begin_test();
         s = open_store();
-        CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 0, 100, FKV_NONE), FKV_OK);
         if (seed % 2) CHECK_STATUS(fkv_flush(s), FKV_OK);
-        CHECK_STATUS(put_rows(s, 100, 200), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 100, 200, FKV_NONE), FKV_OK);
         before = generation(s, &seen);
         die(s);
         CHECK_STATUS(env_mem_crash(disk, seed), FKV_OK);
@@ -103,12 +85,12 @@ static void changes_with_a_power_cut(void)
             die(s);
             s = open_store();
         }
-        CHECK_STATUS(put_rows(s, 200, 201), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 200, 201, FKV_NONE), FKV_OK);
         CHECK(generation(s, NULL) != before);
         before = generation(s, NULL);
         die(s); /* and that was all: the next one keeps it */
         s = open_store();
-        CHECK_STATUS(put_rows(s, 201, 202), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 201, 202, FKV_NONE), FKV_OK);
         CHECK(generation(s, NULL) == before);
         end_test(s);
     }
@@ -128,17 +110,17 @@ static void changes_where_the_first_write_failed(void)
         fkv_status rc;
         begin_test();
         s = open_store();
-        CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 0, 100, FKV_NONE), FKV_OK);
         before = generation(s, NULL);
         die(s);
         CHECK_STATUS(env_mem_crash(disk, countdown), FKV_OK);
         s = open_store();
         env_fault_set(env, &fault);
-        rc = put_rows(s, 200, 201);
+        rc = store_put_numbers(s, 200, 201, FKV_NONE);
         env_fault_set(env, NULL);
         die(s);
         s = open_store();
-        CHECK_STATUS(put_rows(s, 201, 202), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 201, 202, FKV_NONE), FKV_OK);
         CHECK(generation(s, NULL) != before);
         end_test(s);
         if (!rc) return;
@@ -153,16 +135,16 @@ static void stays_without_one(void)
 
     begin_test();
     s = open_store();
-    CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
+    CHECK_STATUS(store_put_numbers(s, 0, 100, FKV_NONE), FKV_OK);
     before = generation(s, NULL);
     die(s); /* killed */
     s = open_store();
-    CHECK_STATUS(put_rows(s, 100, 200), FKV_OK);
+    CHECK_STATUS(store_put_numbers(s, 100, 200, FKV_NONE), FKV_OK);
     CHECK(generation(s, NULL) == before);
     fkv_close(s); /* closed in order, and then the power goes */
     CHECK_STATUS(env_mem_crash(disk, 1), FKV_OK);
     s = open_store();
-    CHECK_STATUS(put_rows(s, 200, 300), FKV_OK);
+    CHECK_STATUS(store_put_numbers(s, 200, 300, FKV_NONE), FKV_OK);
     CHECK_STATUS(fkv_flush(s), FKV_OK);
     CHECK(generation(s, NULL) == before);
     end_test(s);
@@ -178,7 +160,7 @@ static void is_another_in_a_backup(void)
 
     begin_test();
     s = open_store();
-    CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
+    CHECK_STATUS(store_put_numbers(s, 0, 100, FKV_NONE), FKV_OK);
     original = generation(s, NULL);
     CHECK_STATUS(fkv_txn_new(s, &t), FKV_OK);
     CHECK_STATUS(fkv_txn_begin(t, 0), FKV_OK);

@@ -8,7 +8,7 @@
 */
 #include "../processes/world.h"
 
-#include "fastkv.h"
+#include "store_util.h"
 
 static fkv_status open_as(process *p, fkv_store **out)
 {
@@ -30,20 +30,6 @@ static fkv_status write_row(fkv_store *s, const char *key, size_t size, int back
     if (!rc && !back) fkv_txn_commit(t);
     fkv_txn_free(t);
     return rc;
-}
-
-static int count_rows(fkv_store *s)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_cursor *c = NULL;
-    int n = 0;
-
-    if (fkv_snapshot_new(s, &snap)) return -1;
-    if (fkv_cursor_new(snap, NULL, &c)) abort();
-    for (fkv_cursor_first(c); fkv_cursor_valid(c); fkv_cursor_next(c)) n++;
-    fkv_cursor_free(c);
-    fkv_snapshot_release(snap);
-    return n;
 }
 
 /* Until the power goes. */
@@ -76,12 +62,12 @@ static void join_after(size_t lost, size_t written)
     process_begins(&second, &w);
     CHECK_STATUS(open_as(&first, &s), FKV_OK);
     CHECK_STATUS(open_as(&second, &joined), FKV_OK);
-    CHECK(count_rows(joined) == 1);
+    CHECK(store_count(joined) == 1);
     CHECK_STATUS(write_row(s, "b", written, 0), FKV_OK);
-    CHECK(count_rows(s) == 2);
-    CHECK(count_rows(joined) == 2);
+    CHECK(store_count(s) == 2);
+    CHECK(store_count(joined) == 2);
     CHECK_STATUS(write_row(joined, "c", 10, 0), FKV_OK);
-    CHECK(count_rows(s) == 3 && count_rows(joined) == 3);
+    CHECK(store_count(s) == 3 && store_count(joined) == 3);
     fkv_close(joined);
     fkv_close(s);
     world_ends(&w);

@@ -6,25 +6,7 @@
 ** the segment was listed.
 */
 #include "audit/env_audit.h"
-#include "fastkv.h"
-
-static fkv_status put_rows(fkv_store *s, int from, int to)
-{
-    fkv_status rc = FKV_OK;
-
-    for (int i = from; !rc && i < to; i++) {
-        fkv_txn *t = NULL;
-        char key[16];
-        (void)snprintf(key, sizeof key, "%06d", i);
-        rc = fkv_txn_new(s, &t);
-        if (!rc) rc = fkv_txn_begin(t, 0);
-        if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-        if (!rc) rc = fkv_txn_prepare(t, FKV_NONE);
-        if (!rc) fkv_txn_commit(t);
-        fkv_txn_free(t);
-    }
-    return rc;
-}
+#include "store_util.h"
 
 static int count_changes(fkv_store *s, uint64_t since)
 {
@@ -57,9 +39,9 @@ static void after_a_power_cut(void)
         o.env = audited(env);
         CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
         fkv_keep_changes(s, (uint64_t)1 << 30, 0);
-        CHECK_STATUS(put_rows(s, 0, 100), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 0, 100, FKV_NONE), FKV_OK);
         CHECK_STATUS(fkv_flush(s), FKV_OK);
-        CHECK_STATUS(put_rows(s, 100, 200), FKV_OK);
+        CHECK_STATUS(store_put_numbers(s, 100, 200, FKV_NONE), FKV_OK);
         CHECK_STATUS(fkv_flush(s), FKV_OK);
         CHECK(count_changes(s, 0) == 200);
         env_fault_set(env, &fault);

@@ -8,8 +8,8 @@
 */
 #include "../processes/world.h"
 
-#include "fastkv.h"
 #include "store/share.h"
+#include "store_util.h"
 
 typedef struct scene {
     world w;
@@ -30,33 +30,6 @@ static fkv_status open_as(process *p, int read_only, fkv_store **out)
     return fkv_open("store", &o, out);
 }
 
-static fkv_status commit_row(fkv_store *s, const char *key)
-{
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 1), fkv_slice_of("1", 1));
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
-static int count_rows(fkv_store *s)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_cursor *c = NULL;
-    int n = 0;
-
-    if (fkv_snapshot_new(s, &snap)) return -1;
-    if (fkv_cursor_new(snap, NULL, &c)) abort();
-    for (fkv_cursor_first(c); fkv_cursor_valid(c); fkv_cursor_next(c)) n++;
-    fkv_cursor_free(c);
-    fkv_snapshot_release(snap);
-    return n;
-}
-
 /* The lock cannot be had for us alone; but a moment later nobody is there. */
 static fkv_status lock_in_between(fkv_env *env, env_file *file, uint64_t byte, int mode)
 {
@@ -68,7 +41,7 @@ static fkv_status lock_in_between(fkv_env *env, env_file *file, uint64_t byte, i
     fkv_close(now->left);
     now->left = NULL;
     CHECK_STATUS(open_as(&now->reading, 1, &now->reader), FKV_OK);
-    CHECK(count_rows(now->reader) == 1);
+    CHECK(store_count(now->reader) == 1);
     return rc;
 }
 
@@ -83,19 +56,19 @@ static void who_comes_is_seen(void)
     process_begins(&c.coming, &c.w);
     process_begins(&c.reading, &c.w);
     REQUIRE_OK(open_as(&c.leaving, 0, &c.left));
-    CHECK_STATUS(commit_row(c.left, "a"), FKV_OK);
+    CHECK_STATUS(store_put(c.left, "a", FKV_SYNC), FKV_OK);
     fkv_close(c.left);
     REQUIRE_OK(open_as(&c.leaving, 0, &c.left)); /* and writes nothing */
     c.coming.env.file_lock = lock_in_between;
     REQUIRE_OK(open_as(&c.coming, 0, &s));
     REQUIRE(c.reader != NULL);
-    CHECK_STATUS(commit_row(s, "b"), FKV_OK);
-    CHECK(count_rows(c.reader) == 2);
-    CHECK_STATUS(commit_row(s, "c"), FKV_OK);
-    CHECK(count_rows(c.reader) == 3);
-    CHECK_STATUS(commit_row(s, "d"), FKV_OK);
+    CHECK_STATUS(store_put(s, "b", FKV_SYNC), FKV_OK);
+    CHECK(store_count(c.reader) == 2);
+    CHECK_STATUS(store_put(s, "c", FKV_SYNC), FKV_OK);
+    CHECK(store_count(c.reader) == 3);
+    CHECK_STATUS(store_put(s, "d", FKV_SYNC), FKV_OK);
     fkv_close(s);
-    CHECK(count_rows(c.reader) == 4);
+    CHECK(store_count(c.reader) == 4);
     fkv_close(c.reader);
     world_ends(&c.w);
 }

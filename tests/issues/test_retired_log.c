@@ -8,7 +8,7 @@
 */
 #include "../processes/world.h"
 
-#include "fastkv.h"
+#include "store_util.h"
 
 typedef struct scene {
     world w;
@@ -27,32 +27,6 @@ static fkv_status open_as(process *p, fkv_store **out)
     return fkv_open("store", &o, out);
 }
 
-static fkv_status commit_row(fkv_store *s, const char *key)
-{
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 1), fkv_slice_of("1", 1));
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
-static int count_rows(fkv_store *s)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_cursor *c = NULL;
-    int n = 0;
-
-    if (fkv_snapshot_new(s, &snap) || fkv_cursor_new(snap, NULL, &c)) abort();
-    for (fkv_cursor_first(c); fkv_cursor_valid(c); fkv_cursor_next(c)) n++;
-    fkv_cursor_free(c);
-    fkv_snapshot_release(snap);
-    return n;
-}
-
 /* The other one begins a segment and writes to it, and a reader of this process sees that. */
 static fkv_status rename_and_meet(fkv_env *env, env_dir *dir, const char *from, const char *to)
 {
@@ -60,8 +34,8 @@ static fkv_status rename_and_meet(fkv_env *env, env_dir *dir, const char *from, 
 
     env->file_rename = world_file_rename;
     fkv_ignore(fkv_flush(now->written)); /* a segment; but not the right to replace the manifest */
-    CHECK_STATUS(commit_row(now->written, "b"), FKV_OK);
-    CHECK(count_rows(now->flushed) == 2);
+    CHECK_STATUS(store_put(now->written, "b", FKV_SYNC), FKV_OK);
+    CHECK(store_count(now->flushed) == 2);
     now->met = 1;
     return rc;
 }
@@ -79,15 +53,15 @@ static void after_all_have_died(void)
     process_begins(&third, &c.w);
     CHECK_STATUS(open_as(&c.writing, &c.written), FKV_OK);
     CHECK_STATUS(open_as(&c.flushing, &c.flushed), FKV_OK);
-    CHECK_STATUS(commit_row(c.written, "a"), FKV_OK);
-    CHECK(count_rows(c.flushed) == 1);
+    CHECK_STATUS(store_put(c.written, "a", FKV_SYNC), FKV_OK);
+    CHECK(store_count(c.flushed) == 1);
     c.flushing.env.file_rename = rename_and_meet;
     CHECK_STATUS(fkv_flush(c.flushed), FKV_OK);
     CHECK(c.met);
     process_dies(&c.flushing);
     process_dies(&c.writing);
     CHECK_STATUS(open_as(&third, &s), FKV_OK);
-    if (s) CHECK(count_rows(s) == 2);
+    if (s) CHECK(store_count(s) == 2);
     fkv_close(s);
     fkv_close(c.flushed);
     fkv_close(c.written);

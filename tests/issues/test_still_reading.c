@@ -7,43 +7,10 @@
 ** them of a new session, but in a copy, which had none, and where locks are not shared.)
 */
 #include "check.h"
-#include "fastkv.h"
 #include "io/env.h"
+#include "store_util.h"
 
 enum { ROWS = 20 };
-
-static fkv_status put_rows(fkv_store *s)
-{
-    fkv_txn *t = NULL;
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    for (int i = 0; !rc && i < ROWS; i++) {
-        char key[16];
-        fkv_slice k = fkv_slice_of(key, (size_t)snprintf(key, sizeof key, "key%03d", i));
-        rc = fkv_txn_put(t, k, k);
-    }
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
-/* -1: an error. */
-static int count_rows(fkv_store *s)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_cursor *c = NULL;
-    int n = 0;
-
-    if (fkv_snapshot_new(s, &snap)) return -1;
-    CHECK_STATUS(fkv_cursor_new(snap, NULL, &c), FKV_OK);
-    for (fkv_cursor_first(c); fkv_cursor_valid(c); fkv_cursor_next(c)) n++;
-    CHECK_STATUS(fkv_cursor_status(c), FKV_OK);
-    fkv_cursor_free(c);
-    fkv_snapshot_release(snap);
-    return n;
-}
 
 typedef enum where { BESIDE_A_LOCK, IN_A_COPY, NOT_SHARED } where;
 
@@ -72,20 +39,20 @@ static int fail_at(uint64_t n, where place)
     if (place == NOT_SHARED) used.dir_shares = no_sharing;
     o.env = reading.env = &used;
     CHECK_STATUS(fkv_open("s", &o, &s), FKV_OK);
-    CHECK_STATUS(put_rows(s), FKV_OK);
+    CHECK_STATUS(store_put_many(s, 'k', ROWS, 10, FKV_SYNC), FKV_OK);
     fkv_close(s);
     CHECK_STATUS(disk->dir_open(disk, "s", 0, &dir), FKV_OK);
     if (place == IN_A_COPY) CHECK_STATUS(disk->file_remove(disk, dir, "lock"), FKV_OK);
     disk->dir_close(disk, dir);
     CHECK_STATUS(fkv_open("s", &reading, &s), FKV_OK);
-    CHECK(count_rows(s) == ROWS);
+    CHECK(store_count(s) == ROWS);
     env_fault_set(env, &fault);
     failed = fkv_open("s", &o, &again) != FKV_OK;
     env_fault_set(env, NULL);
-    CHECK(count_rows(s) == ROWS);
+    CHECK(store_count(s) == ROWS);
     CHECK(!failed || !again);
     if (failed) CHECK_STATUS(fkv_open("s", &o, &again), FKV_OK);
-    CHECK(count_rows(s) == ROWS);
+    CHECK(store_count(s) == ROWS);
     fkv_close(again);
     fkv_close(s);
     env_fault_free(env);

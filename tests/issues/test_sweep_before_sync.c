@@ -7,7 +7,7 @@
 ** the audit of the order of persistence: tests/audit/env_audit.c.)
 */
 #include "audit/env_audit.h"
-#include "fastkv.h"
+#include "store_util.h"
 
 enum {
     ROWS = 3,
@@ -29,17 +29,7 @@ static void arm(fkv_env *env, uint64_t n)
 /* 1 if it was acknowledged by a process that lives. */
 static int commit_row(fkv_env *env, fkv_store *s, int i)
 {
-    fkv_txn *t = NULL;
-    char key[16];
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc == FKV_OK && !env_fault_fired(env);
+    return store_put_number(s, i, FKV_SYNC) == FKV_OK && !env_fault_fired(env);
 }
 
 /* A life that ends at the nth operation. Commits rows from *rows on. 0: it was not reached. */

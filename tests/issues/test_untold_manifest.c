@@ -9,42 +9,13 @@
 */
 #include "../processes/world.h"
 
-#include "fastkv.h"
+#include "store_util.h"
 
 enum { ROWS = 4, SEEDS = 8 };
 
 static fkv_options options_of(process *p)
 {
     return (fkv_options){.env = &p->env, .create = 1, .inline_background = 1};
-}
-
-static fkv_status commit_row(fkv_store *s, int i, fkv_durability durability)
-{
-    fkv_txn *t = NULL;
-    char key[16];
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, fkv_slice_of(key, 6), fkv_slice_of(key, 6));
-    if (!rc) rc = fkv_txn_prepare(t, durability);
-    if (!rc) fkv_txn_commit(t);
-    fkv_txn_free(t);
-    return rc;
-}
-
-static fkv_status get_row(fkv_store *s, int i)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_value v = {0};
-    char key[16];
-    fkv_status rc = fkv_snapshot_new(s, &snap);
-
-    (void)snprintf(key, sizeof key, "%06d", i);
-    if (!rc) rc = fkv_get(snap, NULL, fkv_slice_of(key, 6), &v);
-    fkv_value_release(&v);
-    fkv_snapshot_release(snap);
-    return rc;
 }
 
 /* The first flushes twice, and dies at its nth operation of the second. 0: it does not get so
@@ -63,16 +34,16 @@ static int play(uint64_t n, uint64_t seed)
     process_begins(&after, &w);
     o = options_of(&first);
     CHECK_STATUS(fkv_open("store", &o, &first_store), FKV_OK);
-    CHECK_STATUS(commit_row(first_store, 0, FKV_SYNC), FKV_OK);
+    CHECK_STATUS(store_put_number(first_store, 0, FKV_SYNC), FKV_OK);
     o = options_of(&other);
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
-    CHECK_STATUS(commit_row(s, 1, FKV_SYNC), FKV_OK);
+    CHECK_STATUS(store_put_number(s, 1, FKV_SYNC), FKV_OK);
     CHECK_STATUS(fkv_flush(first_store), FKV_OK);
-    CHECK_STATUS(commit_row(first_store, 2, FKV_NONE), FKV_OK);
+    CHECK_STATUS(store_put_number(first_store, 2, FKV_NONE), FKV_OK);
     first.dies_at = first.ops + n;
     fkv_ignore(fkv_flush(first_store));
     reached = first.dead;
-    CHECK_STATUS(commit_row(s, 3, FKV_SYNC), FKV_OK);
+    CHECK_STATUS(store_put_number(s, 3, FKV_SYNC), FKV_OK);
     process_dies(&other);
     if (!first.dead) process_dies(&first);
     fkv_close(s);
@@ -81,7 +52,7 @@ static int play(uint64_t n, uint64_t seed)
     s = NULL;
     o = options_of(&after);
     CHECK_STATUS(fkv_open("store", &o, &s), FKV_OK);
-    for (int i = 0; s && i < ROWS; i++) CHECK_STATUS(get_row(s, i), FKV_OK);
+    for (int i = 0; s && i < ROWS; i++) CHECK_STATUS(store_get_number(s, i), FKV_OK);
     fkv_close(s);
     world_ends(&w);
     return reached;

@@ -5,7 +5,7 @@
 #include "world.h"
 
 #include "base/slice.h"
-#include "fastkv.h"
+#include "store_util.h"
 
 static fkv_status shares_nothing(fkv_env *env, env_dir *dir, int *out)
 {
@@ -32,30 +32,6 @@ static fkv_status opens(process *p, int read_only, fkv_store **out)
     return fkv_open("store", &o, out);
 }
 
-static void put(fkv_store *s, const char *key)
-{
-    fkv_txn *t = NULL;
-
-    CHECK_STATUS(fkv_txn_new(s, &t), FKV_OK);
-    CHECK_STATUS(fkv_txn_begin(t, 0), FKV_OK);
-    CHECK_STATUS(fkv_txn_put(t, fkv_slice_of(key, strlen(key)), fkv_slice_of("v", 1)), FKV_OK);
-    CHECK_STATUS(fkv_txn_prepare(t, FKV_SYNC), FKV_OK);
-    fkv_txn_commit(t);
-    fkv_txn_free(t);
-}
-
-static int has(fkv_store *s, const char *key)
-{
-    fkv_snapshot *view = NULL;
-    fkv_value value = {0};
-    fkv_status rc = fkv_snapshot_new(s, &view);
-
-    if (!rc) rc = fkv_get(view, NULL, fkv_slice_of(key, strlen(key)), &value);
-    fkv_value_release(&value);
-    fkv_snapshot_release(view);
-    return rc == FKV_OK;
-}
-
 static void one_who_writes(void)
 {
     world w;
@@ -66,19 +42,20 @@ static void one_who_writes(void)
     comes(&a, &w);
     comes(&b, &w);
     CHECK_STATUS(opens(&a, 0, &first), FKV_OK);
-    put(first, "one");
+    CHECK_STATUS(store_put(first, "one", FKV_SYNC), FKV_OK);
     for (int read_only = 0; read_only < 2; read_only++) {
         CHECK_STATUS(opens(&b, read_only, &second), FKV_BUSY);
         CHECK(strstr(fkv_errmsg(), "open in another process (process ") != NULL);
     }
-    put(first, "two");
+    CHECK_STATUS(store_put(first, "two", FKV_SYNC), FKV_OK);
     fkv_close(first);
     CHECK_STATUS(opens(&b, 0, &second), FKV_OK);
-    CHECK(has(second, "one") && has(second, "two"));
-    put(second, "three");
+    CHECK(store_get(second, "one") == FKV_OK && store_get(second, "two") == FKV_OK);
+    CHECK_STATUS(store_put(second, "three", FKV_SYNC), FKV_OK);
     process_dies(&b); /* its lock goes with it */
     CHECK_STATUS(opens(&a, 0, &first), FKV_OK);
-    CHECK(has(first, "one") && has(first, "two") && has(first, "three"));
+    CHECK(store_get(first, "one") == FKV_OK && store_get(first, "two") == FKV_OK &&
+          store_get(first, "three") == FKV_OK);
     fkv_close(second);
     fkv_close(first);
     world_ends(&w);
@@ -93,17 +70,17 @@ static void many_who_read(void)
     world_begins(&w);
     for (int i = 0; i < 3; i++) comes(&p[i], &w);
     CHECK_STATUS(opens(&p[0], 0, &s[0]), FKV_OK);
-    put(s[0], "one");
+    CHECK_STATUS(store_put(s[0], "one", FKV_SYNC), FKV_OK);
     fkv_close(s[0]);
     CHECK_STATUS(opens(&p[0], 1, &s[0]), FKV_OK);
     CHECK_STATUS(opens(&p[1], 1, &s[1]), FKV_OK);
-    CHECK(has(s[0], "one") && has(s[1], "one"));
+    CHECK(store_get(s[0], "one") == FKV_OK && store_get(s[1], "one") == FKV_OK);
     CHECK_STATUS(opens(&p[2], 0, &s[2]), FKV_BUSY);
     fkv_close(s[1]);
     CHECK_STATUS(opens(&p[2], 0, &s[2]), FKV_BUSY);
     fkv_close(s[0]);
     CHECK_STATUS(opens(&p[2], 0, &s[2]), FKV_OK);
-    put(s[2], "two");
+    CHECK_STATUS(store_put(s[2], "two", FKV_SYNC), FKV_OK);
     fkv_close(s[2]);
     world_ends(&w);
 }
@@ -119,14 +96,15 @@ static void from_reading_to_writing(void)
         comes(&a, &w);
         comes(&b, &w);
         CHECK_STATUS(opens(&a, 0, &writes), FKV_OK);
-        put(writes, "one");
+        CHECK_STATUS(store_put(writes, "one", FKV_SYNC), FKV_OK);
         fkv_close(writes);
         writes = NULL;
         CHECK_STATUS(opens(&a, 1, &reads), FKV_OK);
         if (other_reads) CHECK_STATUS(opens(&b, 1, &other), FKV_OK);
         CHECK_STATUS(opens(&a, 0, &writes), other_reads ? FKV_BUSY : FKV_OK);
-        if (writes) put(writes, "two");
-        CHECK(has(reads, "one") && has(reads, "two") == !other_reads);
+        if (writes) CHECK_STATUS(store_put(writes, "two", FKV_SYNC), FKV_OK);
+        CHECK(store_get(reads, "one") == FKV_OK &&
+              (store_get(reads, "two") == FKV_OK) == !other_reads);
         fkv_close(other);
         fkv_close(writes);
         fkv_close(reads);

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "io/filename.h"
 #include "mem/batch.h"
+#include "store_util.h"
 #include "version/manifest.h"
 #include "wal/wal.h"
 
@@ -43,24 +44,6 @@ static inline fkv_options how(const hand *h)
         .env = h->env, .memory_bytes = 1 << 20, .inline_background = 1, .host_committed = ask_host};
 }
 
-static inline fkv_status put(fkv_store *s, const char *key)
-{
-    fkv_txn *t = NULL;
-    fkv_slice k = fkv_slice_of(key, strlen(key));
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, k, k);
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (rc) {
-        fkv_txn_rollback(t);
-    } else {
-        fkv_txn_commit(t);
-    }
-    fkv_txn_free(t);
-    return rc;
-}
-
 static inline fkv_status remove_log(void *arg, const char *name)
 {
     hand *h = arg;
@@ -91,7 +74,7 @@ static inline int hand_open(hand *h)
     if (env_mem_new(&h->disk) || env_fault_new(h->disk, &h->env)) return 0;
     o = how(h);
     o.create = 1;
-    if (fkv_open("s", &o, &s) || put(s, "base") || fkv_flush(s)) return 0;
+    if (fkv_open("s", &o, &s) || store_put(s, "base", FKV_SYNC) || fkv_flush(s)) return 0;
     fkv_close(s);
     h->home.env = h->disk;
     if (h->disk->dir_open(h->disk, "s", 0, &h->dir)) return 0;
@@ -261,7 +244,7 @@ static inline void check_rows(hand *h, const char *keys)
     CHECK(holds(h, 0, keys));
     CHECK(holds(h, 1, keys));
     REQUIRE_OK(fkv_open("s", &o, &s));
-    CHECK_STATUS(put(s, "zz"), FKV_OK);
+    CHECK_STATUS(store_put(s, "zz", FKV_SYNC), FKV_OK);
     fkv_close(s);
     (void)snprintf(more, sizeof more, "%szz ", keys);
     CHECK(holds(h, 0, more));

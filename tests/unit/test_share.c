@@ -9,6 +9,7 @@
 #include "check.h"
 #include "io/filename.h"
 #include "store/share.h"
+#include "store_util.h"
 #include "wal/wal.h"
 
 static fkv_env *files; /* what all of them see */
@@ -87,36 +88,6 @@ static fkv_status open_by(fkv_env *env, int read_only, fkv_store **out)
     return fkv_open("s", &o, out);
 }
 
-static fkv_status put(fkv_store *s, const char *key)
-{
-    fkv_txn *t = NULL;
-    fkv_slice k = fkv_slice_of(key, strlen(key));
-    fkv_status rc = fkv_txn_new(s, &t);
-
-    if (!rc) rc = fkv_txn_begin(t, 0);
-    if (!rc) rc = fkv_txn_put(t, k, k);
-    if (!rc) rc = fkv_txn_prepare(t, FKV_SYNC);
-    if (rc) {
-        fkv_txn_rollback(t);
-    } else {
-        fkv_txn_commit(t);
-    }
-    fkv_txn_free(t);
-    return rc;
-}
-
-static int has(fkv_store *s, const char *key)
-{
-    fkv_snapshot *snap = NULL;
-    fkv_value v = {0};
-    fkv_status rc = fkv_snapshot_new(s, &snap);
-
-    if (!rc) rc = fkv_get(snap, NULL, fkv_slice_of(key, strlen(key)), &v);
-    fkv_value_release(&v);
-    fkv_snapshot_release(snap);
-    return rc == FKV_OK;
-}
-
 /* A store with the row "a", that nobody has open. */
 static int begin_test(void)
 {
@@ -126,7 +97,7 @@ static int begin_test(void)
     lock_fails = lock_gone = 0;
     if (env_mem_new(&files)) return 0;
     env = process(0);
-    if (open_by(&env, 0, &s) || put(s, "a")) return 0;
+    if (open_by(&env, 0, &s) || store_put(s, "a", FKV_SYNC)) return 0;
     fkv_close(s);
     return !files->dir_open(files, "s", 0, &folder);
 }
@@ -160,25 +131,26 @@ static void one_that_writes_or_many_that_read(void)
     (void)snprintf(text, sizeof text, "the store \"s\" is open in another process (process %llu)",
                    (unsigned long long)files->process_id(files));
     REQUIRE_OK(open_by(&a, 0, &writer));
-    CHECK(has(writer, "a"));
-    CHECK_STATUS(put(writer, "b"), FKV_OK);
+    CHECK_STATUS(store_get(writer, "a"), FKV_OK);
+    CHECK_STATUS(store_put(writer, "b", FKV_SYNC), FKV_OK);
     check_refused(&b, 0, FKV_BUSY, text);
     check_refused(&b, 1, FKV_BUSY, text);
-    CHECK_STATUS(put(writer, "c"), FKV_OK);
+    CHECK_STATUS(store_put(writer, "c", FKV_SYNC), FKV_OK);
     fkv_close(writer);
 
     REQUIRE_OK(open_by(&a, 1, &one));
     REQUIRE_OK(open_by(&b, 1, &two));
-    CHECK(has(one, "b") && has(one, "c") && has(two, "b") && has(two, "c"));
-    CHECK_STATUS(put(one, "d"), FKV_READONLY);
+    CHECK(store_get(one, "b") == FKV_OK && store_get(one, "c") == FKV_OK &&
+          store_get(two, "b") == FKV_OK && store_get(two, "c") == FKV_OK);
+    CHECK_STATUS(store_put(one, "d", FKV_SYNC), FKV_READONLY);
     check_refused(&c, 0, FKV_BUSY, text);
     fkv_close(one);
     check_refused(&c, 0, FKV_BUSY, text);
     fkv_close(two);
     writer = NULL;
     REQUIRE_OK(open_by(&c, 0, &writer));
-    CHECK(has(writer, "c") && !has(writer, "d"));
-    CHECK_STATUS(put(writer, "d"), FKV_OK);
+    CHECK(store_get(writer, "c") == FKV_OK && store_get(writer, "d") == FKV_NOTFOUND);
+    CHECK_STATUS(store_put(writer, "d", FKV_SYNC), FKV_OK);
     fkv_close(writer);
     end_test();
 }
@@ -194,7 +166,7 @@ static void a_copy_on_read_only_media(void)
         env_file *file = NULL;
         a = process(alone);
         REQUIRE_OK(open_by(&a, 1, &s));
-        CHECK(has(s, "a"));
+        CHECK_STATUS(store_get(s, "a"), FKV_OK);
         fkv_close(s);
         s = NULL;
         CHECK_STATUS(files->file_open(files, folder, FILENAME_LOCK, ENV_READ, &file), FKV_NOTFOUND);
@@ -261,7 +233,7 @@ static void an_opener_that_does_not_end(void)
     CHECK(strstr(fkv_errmsg(), "xxxxxxxx)") != NULL);
     somebody_goes(&who);
     REQUIRE_OK(open_by(&a, 0, &s));
-    CHECK(has(s, "a"));
+    CHECK_STATUS(store_get(s, "a"), FKV_OK);
     fkv_close(s);
     end_test();
 }
@@ -291,7 +263,7 @@ static void another_version_of_fastkv(void)
     CHECK_STATUS(open_by(&a, 1, &s), FKV_BUSY);
     somebody_goes(&who);
     REQUIRE_OK(open_by(&a, 0, &s));
-    CHECK(has(s, "a"));
+    CHECK_STATUS(store_get(s, "a"), FKV_OK);
     fkv_close(s);
     end_test();
 }
@@ -312,15 +284,16 @@ static void locks_that_fail(void)
     check_refused(&b, 1, FKV_IOERR, "no locks left");
     lock_fails = 0;
     REQUIRE_OK(open_by(&a, 0, &s));
-    CHECK_STATUS(put(s, "b"), FKV_OK);
+    CHECK_STATUS(store_put(s, "b", FKV_SYNC), FKV_OK);
     lock_fails = 1;
-    CHECK_STATUS(put(s, "c"), FKV_OK); /* a commit needs none */
+    CHECK_STATUS(store_put(s, "c", FKV_SYNC), FKV_OK); /* a commit needs none */
     CHECK_STATUS(fkv_flush(s), FKV_IOERR);
     CHECK(strcmp(fkv_errmsg(), "no locks left") == 0);
     lock_fails = 0;
-    CHECK_STATUS(put(s, "d"), FKV_OK);
+    CHECK_STATUS(store_put(s, "d", FKV_SYNC), FKV_OK);
     CHECK_STATUS(fkv_flush(s), FKV_OK);
-    CHECK(has(s, "b") && has(s, "c") && has(s, "d"));
+    CHECK(store_get(s, "b") == FKV_OK && store_get(s, "c") == FKV_OK &&
+          store_get(s, "d") == FKV_OK);
     fkv_close(s);
     end_test();
 }
@@ -338,8 +311,8 @@ static void a_lock_file_that_goes(void)
         REQUIRE_OK(open_by(&a, read_only, &s));
         CHECK(lock_gone == 0);
         REQUIRE_OK(open_by(&b, 0, &other)); /* it shares what there is now */
-        CHECK_STATUS(put(other, read_only ? "r" : "w"), FKV_OK);
-        CHECK(has(s, "a") && has(s, read_only ? "r" : "w"));
+        CHECK_STATUS(store_put(other, read_only ? "r" : "w", FKV_SYNC), FKV_OK);
+        CHECK(store_get(s, "a") == FKV_OK && store_get(s, read_only ? "r" : "w") == FKV_OK);
         fkv_close(other);
         fkv_close(s);
         s = other = NULL;
