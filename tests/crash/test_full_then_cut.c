@@ -81,6 +81,7 @@ static void check_after(run *r)
         fkv_value_release(&v);
     }
     fkv_snapshot_release(snap);
+    CHECK_STATUS(fkv_verify(s), FKV_OK);
     fkv_close(s);
 }
 

@@ -461,7 +461,9 @@ static void both_go_on(scene *c)
     close_store(&c->old_store);
     close_store(&c->young_store);
     SHOULD(c, !open_store(c, &c->young, &c->young_store));
-    if (c->young_store) tells_to_the_end(c, c->young_store, "opened once more");
+    if (!c->young_store) return;
+    tells_to_the_end(c, c->young_store, "opened once more");
+    SHOULD(c, fkv_verify(c->young_store) == FKV_OK);
 }
 
 static void old_is_stopped(scene *c, stopped where)
