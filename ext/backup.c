@@ -104,26 +104,36 @@ static int begin(job *j, char **error)
 
 /* -- backup ------------------------------------------------------------------------------------ */
 
+static int target_has(job *j, const char *suffix, int *there, char **error)
+{
+    int rc = dbcopy_exists(j->owner->db, j->schema, j->target, suffix, there);
+
+    return rc ? errmap_tell(error, rc, "fastkv: \"%s\": %s", j->target, sqlite3_errstr(rc)) : rc;
+}
+
 /* May the target be written over? *stamp: which backup it is; 0 = there is nothing. */
 static int check_target(job *j, const uint8_t uuid[16], uint64_t *stamp, char **error)
 {
     sqlite3 *db = NULL;
     uint64_t there = 0;
-    int ours = 0, rc;
+    int ours = 0, is_there = 0, rc;
 
     *stamp = 0;
-    if (dbcopy_exists(j->owner->db, j->schema, j->target, "-wal") ||
-        dbcopy_exists(j->owner->db, j->schema, j->target, "-journal")) {
+    rc = target_has(j, "-wal", &is_there, error);
+    if (rc == SQLITE_OK && !is_there) rc = target_has(j, "-journal", &is_there, error);
+    if (rc) return rc;
+    if (is_there) {
         return errmap_tell(error, SQLITE_BUSY,
                            "fastkv: \"%s\" is in use, or was not closed in order: open "
                            "and close it once",
                            j->target);
     }
-    if (!dbcopy_exists(j->owner->db, j->schema, j->target, "")) {
+    rc = target_has(j, "", &is_there, error);
+    if (rc) return rc;
+    if (!is_there) {
         /* (What a backup leaves that was cut short has no manifest yet.) */
-        if (!dbcopy_exists(j->owner->db, j->schema, j->target, "-fastkv/manifest")) {
-            return SQLITE_OK;
-        }
+        rc = target_has(j, "-fastkv/manifest", &is_there, error);
+        if (rc || !is_there) return rc;
         return errmap_tell(error, SQLITE_ERROR,
                            "fastkv: \"%s\" in \"%s\" is the store of a database that is "
                            "not there: choose another directory, or remove it",

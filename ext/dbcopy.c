@@ -48,15 +48,15 @@ int dbcopy_open(sqlite3 *db, const char *schema, const char *file, int flags, sq
     return rc;
 }
 
-int dbcopy_exists(sqlite3 *db, const char *schema, const char *file, const char *suffix)
+int dbcopy_exists(sqlite3 *db, const char *schema, const char *file, const char *suffix, int *there)
 {
     sqlite3_vfs *vfs = vfs_of(db, schema);
     char *path = sqlite3_mprintf("%s%s", file, suffix);
-    int there = 0;
+    int rc = path ? vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, there) : SQLITE_NOMEM;
 
-    if (path) (void)vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &there);
     sqlite3_free(path);
-    return there;
+    if (rc) *there = 0;
+    return rc;
 }
 
 int dbcopy_hold(sqlite3 *source, char **error)
@@ -97,7 +97,7 @@ int dbcopy_make(sqlite3 *db, const char *schema, sqlite3 *source, const char *to
                 char **error)
 {
     sqlite3 *copy = NULL;
-    int rc, closed;
+    int rc, closed, log_left = 0;
 
     dbcopy_remove(db, schema, to);
     rc = dbcopy_open(db, schema, to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &copy, error);
@@ -108,13 +108,14 @@ int dbcopy_make(sqlite3 *db, const char *schema, sqlite3 *source, const char *to
     }
     closed = sqlite3_close(copy);
     if (rc == SQLITE_OK) rc = closed;
-    if (rc && !*error) {
-        *error = sqlite3_mprintf("fastkv: the database cannot be copied: %s", sqlite3_errstr(rc));
-    }
     /* In WAL mode the last close brings all into the file and removes the log, or says nothing. */
-    if (rc == SQLITE_OK && dbcopy_exists(db, schema, to, "-wal")) {
+    if (rc == SQLITE_OK) rc = dbcopy_exists(db, schema, to, "-wal", &log_left);
+    if (rc == SQLITE_OK && log_left) {
         rc = SQLITE_IOERR;
         *error = sqlite3_mprintf("fastkv: the copy of the database could not be closed in order");
+    }
+    if (rc && !*error) {
+        *error = sqlite3_mprintf("fastkv: the database cannot be copied: %s", sqlite3_errstr(rc));
     }
     if (rc) dbcopy_remove(db, schema, to);
     return rc;

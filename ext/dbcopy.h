@@ -11,8 +11,9 @@
 int dbcopy_open(sqlite3 *db, const char *schema, const char *file, int flags, sqlite3 **out,
                 char **error);
 
-/* Is there a file of this name, with `suffix`? */
-int dbcopy_exists(sqlite3 *db, const char *schema, const char *file, const char *suffix);
+/* Is there a file of this name, with `suffix`? A result code: it cannot be told. */
+int dbcopy_exists(sqlite3 *db, const char *schema, const char *file, const char *suffix,
+                  int *there);
 
 /* Take the database as it is at this moment: a read transaction. */
 int dbcopy_hold(sqlite3 *source, char **error);

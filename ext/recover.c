@@ -67,6 +67,7 @@ static int name_files(job *j, char **error)
 {
     const char *file = sqlite3_db_filename(j->owner->db, j->schema);
     const char *name;
+    int there = 0, rc;
 
     if (!file || !*file) {
         return errmap_tell(error, SQLITE_ERROR,
@@ -78,7 +79,9 @@ static int name_files(job *j, char **error)
     j->to = sqlite3_mprintf("%s/%s-fastkv", j->dir, name);
     j->copy = sqlite3_mprintf("%s/%s", j->dir, name);
     if (!j->from || !j->to || !j->copy) return SQLITE_NOMEM;
-    if (dbcopy_exists(j->owner->db, j->schema, j->copy, "")) {
+    rc = dbcopy_exists(j->owner->db, j->schema, j->copy, "", &there);
+    if (rc) return rc;
+    if (there) {
         return errmap_tell(error, SQLITE_ERROR,
                            "fastkv: \"%s\" is there already: choose another directory", j->copy);
     }
