@@ -465,11 +465,18 @@ static fkv_status full_allocate(fkv_env *env, env_file *f, uint64_t at, uint64_t
     return FKV_RAISEF(FKV_FULL, "no space");
 }
 
+/* Full disks and want of memory are sweeps of their own in `make verify`, with lower floors than
+** failing operations, and cost as much each. */
+static int part_of_scale(void)
+{
+    return (crash_scale() + 2) / 3;
+}
+
 static void space_comes_back(void)
 {
     int refused = 0, readings = 0;
 
-    for (int round = 0; round < 60 * crash_scale(); round++) {
+    for (int round = 0; round < 60 * part_of_scale(); round++) {
         int failures = check_failures;
         fkv_env env;
         world w;
@@ -619,7 +626,7 @@ static void every_allocation_fails(void)
     uint64_t before = injections;
 
     alloc_set_hook(&hook);
-    for (int j = 0; j < SCENARIOS * crash_scale(); j++)
+    for (int j = 0; j < SCENARIOS * part_of_scale(); j++)
         for (int persistent = 0; persistent < 2; persistent++) {
             int failures = check_failures, fired = 1, i = j % SCENARIOS;
             shape = j / SCENARIOS;
