@@ -186,7 +186,7 @@ static void fail(scheduler *s, const char *what)
         used += (size_t)snprintf(text + used, sizeof text - used, "; %s", one);
     }
     if (s->how.stuck) s->how.stuck(s->how.arg, text);
-    __builtin_trap();
+    __builtin_trap(); /* cover: never -- `stuck` does not return */
 }
 
 /* Somebody who is ready, at the moment at which the first one is. */

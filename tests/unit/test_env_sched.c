@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "check.h"
 #include "io/env.h"
 
@@ -350,6 +351,27 @@ static void report_of(void (*run)(stage *on), char *out, size_t size)
     CHECK(waitpid(child, &status, 0) == child && status == 0);
 }
 
+static void wait_a_while(void *arg)
+{
+    stage *on = arg;
+
+    on->env->mutex_lock(on->env, on->mutex);
+    on->env->cond_wait(on->env, on->changed, on->mutex, 1000000);
+    on->env->mutex_unlock(on->env, on->mutex);
+}
+
+static void free_what_is_awaited(stage *on)
+{
+    (void)start(on, wait_a_while, on);
+    on->env->sleep_us(on->env, 1000);
+    on->env->cond_free(on->env, on->changed);
+}
+
+static void wait_without_the_mutex(stage *on)
+{
+    on->env->cond_wait(on->env, on->changed, on->mutex, 10);
+}
+
 static void a_deadlock_is_told(void)
 {
     char text[1000];
@@ -362,10 +384,75 @@ static void a_deadlock_is_told(void)
                        "thread 0 has"));
     report_of(unlock_what_is_free, text, sizeof text);
     CHECK(strstr(text, "a mutex is unlocked by a thread that does not have it"));
+    report_of(free_what_is_awaited, text, sizeof text);
+    CHECK(strstr(text, "a condition is freed for which somebody waits"));
+    report_of(wait_without_the_mutex, text, sizeof text);
+    CHECK(strstr(text, "a thread waits without the mutex"));
+}
+
+static int heap_left;
+
+static void *dry_resize(void *p, size_t size)
+{
+    return heap_left-- > 0 ? realloc(p, size) : NULL;
+}
+
+static void pass_by(void *arg)
+{
+    (void)arg;
+}
+
+/* Everything that is made, with less and less that it may allocate. */
+static void no_memory(void)
+{
+    static const alloc_hook dry = {dry_resize, free};
+    env_sched how = {.seed = 1, .stuck = stuck};
+    fkv_env *files = NULL, *env = NULL;
+    env_mutex *m = NULL;
+    env_cond *c = NULL;
+    env_thread *t = NULL;
+    int failed = 0;
+
+    REQUIRE_OK(env_mem_new(&files));
+    alloc_set_hook(&dry);
+    for (int n = 0; !env && n < 100; n++) {
+        heap_left = n;
+        failed += env_sched_new(files, &how, &env) == FKV_NOMEM && !env;
+    }
+    for (int n = 0; env && !t && n < 100; n++) {
+        heap_left = n;
+        if (!m) failed += env->mutex_new(env, &m) == FKV_NOMEM && !m;
+        if (!c) failed += env->cond_new(env, &c) == FKV_NOMEM && !c;
+        failed += env->thread_start(env, pass_by, NULL, "actor", &t) == FKV_NOMEM && !t;
+    }
+    alloc_set_hook(NULL);
+    REQUIRE(env && m && c && t);
+    CHECK(failed > 8);
+    env->thread_join(env, t);
+    env->cond_free(env, c);
+    env->mutex_free(env, m);
+    env_sched_free(env);
+    env_mem_free(files);
+}
+
+static void as_many_threads_as_there_is_room_for(void)
+{
+    env_thread *threads[100] = {0};
+    fkv_status rc = FKV_OK;
+    static stage on;
+    int n = 0;
+
+    begin(&on, (env_sched){.seed = 5});
+    while (n < 100 && !rc) rc = on.env->thread_start(on.env, pass_by, NULL, "actor", &threads[n++]);
+    CHECK_STATUS(rc, FKV_NOMEM);
+    CHECK(strstr(fkv_errmsg(), "too many to schedule") != NULL);
+    for (int i = 0; i < n; i++) on.env->thread_join(on.env, threads[i]);
+    end(&on);
 }
 
 TEST_MAIN("test_env_sched", TEST_CASE(a_deadlock_is_told), TEST_CASE(same_seed_same_schedule),
           TEST_CASE(every_order_comes_up), TEST_CASE(time_passes_only_in_waiting),
           TEST_CASE(a_wake_comes_before_the_time), TEST_CASE(operations_take_time),
           TEST_CASE(a_race_is_found), TEST_CASE(two_processes_lock_each_other_out),
-          TEST_CASE(chance_is_the_seeds), TEST_CASE(a_thread_that_cannot_start))
+          TEST_CASE(chance_is_the_seeds), TEST_CASE(a_thread_that_cannot_start),
+          TEST_CASE(no_memory), TEST_CASE(as_many_threads_as_there_is_room_for))
