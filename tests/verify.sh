@@ -42,7 +42,7 @@ fuzz-block|500000|executions|fuzz block 60
 fuzz-table|500000|executions|fuzz table 60
 fuzz-log|500000|executions|fuzz log 60
 fuzz-manifest|500000|executions|fuzz manifest 60
-fuzz-store|50000|executions|fuzz store 420
+fuzz-store|50000|executions|fuzz store 600
 fuzz-sql|500|executions|fuzz sql 60
 END
 }
