@@ -212,7 +212,7 @@ typedef struct env_fault {
     uint64_t countdown; /* fail the countdown-th of them from now; 0 = never */
     int persistent;     /* keep failing from then on, until changed */
     fkv_status status;  /* what they answer: FKV_IOERR, FKV_FULL, FKV_IOERR_SYNC … */
-    int partial;        /* the first write that fails first writes half of its bytes */
+    int partial;        /* if what fails first is a write, half of its bytes are written */
 } env_fault;
 
 /* Wrap `base` (borrowed; must outlive it). No faults until env_fault_set. */

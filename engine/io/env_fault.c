@@ -114,14 +114,14 @@ static fkv_status file_write(fkv_env *env, env_file *file, uint64_t offset, cons
 {
     fault_env *f = env->state;
     fkv_status rc = turn(env, ENV_OP_WRITE, "write");
-    int partial, first;
+    int half;
 
     if (!rc) return f->base->file_write(f->base, file, offset, data, size);
     f->base->mutex_lock(f->base, f->mutex);
-    partial = f->fault.partial;
-    first = f->fired == 1; /* what fails for ever has stopped: it writes nothing more */
+    /* Of the first failure only: what fails for ever has stopped, and writes nothing more. */
+    half = f->fault.partial && f->fired == 1 && size > 1;
     f->base->mutex_unlock(f->base, f->mutex);
-    if (partial && size > 1 && first) {
+    if (half) {
         /* Whether the half succeeds makes no difference: the write has failed. */
         fkv_ignore(f->base->file_write(f->base, file, offset, data, size / 2));
         return FKV_RAISEF(rc, "injected fault: write, half done");

@@ -10,133 +10,14 @@
 ** have happened, as a whole. Then the faults are over: the content is compared, the store
 ** verified, written to, closed, opened, and compared again.
 */
+#include "txn/sql_fault.h"
 #include <dirent.h>
-#include <errno.h>
-#include <stdatomic.h>
-#include <sys/stat.h>
-
-#include "base/alloc.h"
-#include "txn/txn_util.h"
-
-#include "txn/io_hook.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 80 };
 #else
 enum { STRIDE = 25 };
 #endif
-
-IO_EXPORT ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
-IO_EXPORT ssize_t pread64(int fd, void *bytes, size_t size, off64_t offset);
-
-/* -- faults ------------------------------------------------------------------------------------ */
-
-typedef enum fault_kind {
-    NO_FAULT,
-    NO_MEMORY,
-    BAD_READ,
-    BAD_WRITE,
-    FULL_DISK,
-    BAD_SYNC,
-    BAD_NAME, /* unlink, rename */
-    FAULT_KINDS
-} fault_kind;
-
-static const char *const kind_names[] = {"none",
-                                         "no memory",
-                                         "read fails",
-                                         "write fails",
-                                         "disk is full",
-                                         "sync fails",
-                                         "unlink or rename fails"};
-
-static struct {
-    atomic_int kind, paused;
-    atomic_long seen, countdown;
-    int persistent;
-    atomic_int fired;
-} fault;
-
-/* Is this one to fail? */
-static int strikes(fault_kind kind)
-{
-    long n;
-
-    if (fault.kind != (int)kind || fault.paused) return 0;
-    n = atomic_fetch_add(&fault.seen, 1) + 1;
-    if (n != fault.countdown && !(fault.persistent && n > fault.countdown)) return 0;
-    fault.fired = 1;
-    return 1;
-}
-
-/* On a full disk what a file has can still be written. */
-static int grows(const io_event *e)
-{
-    struct stat st;
-    return fstat(e->fd, &st) == 0 && e->offset + (off_t)e->size > st.st_size;
-}
-
-static int on_io(const io_event *e)
-{
-    switch (e->op) {
-    case IO_WRITE:
-        if (strikes(BAD_WRITE)) return EIO;
-        return grows(e) && strikes(FULL_DISK) ? ENOSPC : 0;
-    case IO_ALLOCATE:
-        return strikes(FULL_DISK) ? ENOSPC : 0;
-    case IO_SYNC:
-        return strikes(BAD_SYNC) ? EIO : 0;
-    case IO_UNLINK:
-    case IO_RENAME:
-        return strikes(BAD_NAME) ? EIO : 0;
-    default:
-        return 0;
-    }
-}
-
-ssize_t pread(int fd, void *bytes, size_t size, off_t offset)
-{
-    if (!strikes(BAD_READ)) return syscall(SYS_pread64, fd, bytes, size, offset);
-    errno = EIO;
-    return -1;
-}
-
-ssize_t pread64(int fd, void *bytes, size_t size, off64_t offset)
-{
-    return pread(fd, bytes, size, offset);
-}
-
-/* The engine's heap, and SQLite's. */
-static void *engine_resize(void *p, size_t size)
-{
-    return strikes(NO_MEMORY) ? NULL : realloc(p, size);
-}
-
-static sqlite3_mem_methods heap;
-
-static void *sqlite_malloc(int size)
-{
-    return strikes(NO_MEMORY) ? NULL : heap.xMalloc(size);
-}
-
-static void *sqlite_realloc(void *p, int size)
-{
-    return strikes(NO_MEMORY) ? NULL : heap.xRealloc(p, size);
-}
-
-static void take_heaps(void)
-{
-    static const alloc_hook hook = {engine_resize, free};
-    sqlite3_mem_methods failing;
-
-    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &heap)) abort();
-    failing = heap;
-    failing.xMalloc = sqlite_malloc;
-    failing.xRealloc = sqlite_realloc;
-    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &failing)) abort();
-    if (sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0)) abort();
-    alloc_set_hook(&hook);
-}
 
 /* -- the two databases ------------------------------------------------------------------------- */
 
@@ -580,7 +461,8 @@ static void files_fail(void)
 static void begin(void)
 {
     take_heaps();
-    io_hook = on_io;
+    io_hook = fault_on_io;
+    fault.spares_what_is_there = 1;
     only_one();
 }
 

@@ -4,113 +4,14 @@
 ** done again it succeeds, and is whole. (The same for ordinary statements: crash/test_sql_faults.c)
 */
 #include <dirent.h>
-#include <errno.h>
-#include <stdatomic.h>
 
-#include "base/alloc.h"
-#include "txn/txn_util.h"
-
-#include "txn/io_hook.h"
+#include "txn/sql_fault.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { STRIDE = 150, NEAR = 1 };
 #else
 enum { STRIDE = 60, NEAR = 30 /* every place up to here */ };
 #endif
-
-IO_EXPORT ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
-IO_EXPORT ssize_t pread64(int fd, void *bytes, size_t size, off64_t offset);
-
-/* -- faults ------------------------------------------------------------------------------------ */
-
-typedef enum fault_kind {
-    NO_MEMORY,
-    BAD_READ,
-    BAD_WRITE,
-    FULL_DISK,
-    BAD_SYNC,
-    BAD_NAME,
-    KINDS
-} fault_kind;
-
-static const char *const kind_names[] = {"no memory",    "read fails", "write fails",
-                                         "disk is full", "sync fails", "unlink or rename fails"};
-
-static struct {
-    atomic_int armed;
-    fault_kind kind;
-    atomic_long seen, at;
-    atomic_int fired;
-} fault;
-
-static int strikes(fault_kind kind)
-{
-    if (!fault.armed || fault.kind != kind) return 0;
-    if (atomic_fetch_add(&fault.seen, 1) + 1 != fault.at) return 0;
-    fault.fired = 1;
-    return 1;
-}
-
-static int on_io(const io_event *e)
-{
-    switch (e->op) {
-    case IO_WRITE:
-        return strikes(BAD_WRITE) ? EIO : strikes(FULL_DISK) ? ENOSPC : 0;
-    case IO_ALLOCATE:
-        return strikes(FULL_DISK) ? ENOSPC : 0;
-    case IO_SYNC:
-        return strikes(BAD_SYNC) ? EIO : 0;
-    case IO_UNLINK:
-    case IO_RENAME:
-        return strikes(BAD_NAME) ? EIO : 0;
-    default:
-        return 0;
-    }
-}
-
-ssize_t pread(int fd, void *bytes, size_t size, off_t offset)
-{
-    if (!strikes(BAD_READ)) return syscall(SYS_pread64, fd, bytes, size, offset);
-    errno = EIO;
-    return -1;
-}
-
-ssize_t pread64(int fd, void *bytes, size_t size, off64_t offset)
-{
-    return pread(fd, bytes, size, offset);
-}
-
-static void *engine_resize(void *p, size_t size)
-{
-    return strikes(NO_MEMORY) ? NULL : realloc(p, size);
-}
-
-static sqlite3_mem_methods heap;
-
-static void *sqlite_malloc(int size)
-{
-    return strikes(NO_MEMORY) ? NULL : heap.xMalloc(size);
-}
-
-static void *sqlite_realloc(void *p, int size)
-{
-    return strikes(NO_MEMORY) ? NULL : heap.xRealloc(p, size);
-}
-
-static void take_heaps(void)
-{
-    static const alloc_hook hook = {engine_resize, free};
-    sqlite3_mem_methods failing;
-
-    if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &heap)) abort();
-    failing = heap;
-    failing.xMalloc = sqlite_malloc;
-    failing.xRealloc = sqlite_realloc;
-    if (sqlite3_config(SQLITE_CONFIG_MALLOC, &failing)) abort();
-    if (sqlite3_config(SQLITE_CONFIG_LOOKASIDE, 0, 0)) abort();
-    alloc_set_hook(&hook);
-    io_hook = on_io;
-}
 
 /* -- the scene --------------------------------------------------------------------------------- */
 
@@ -213,10 +114,10 @@ static int do_task(sqlite3 *db, const task *t, char **out)
     *out = NULL;
     fault.seen = 0;
     fault.fired = 0;
-    fault.armed = 1;
+    fault.paused = 0;
     rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
     if (rc == SQLITE_OK) rc = sqlite3_step(s);
-    fault.armed = 0;
+    fault.paused = 1;
     if (rc == SQLITE_ROW) {
         *out = sqlite3_mprintf("%s", (const char *)sqlite3_column_text(s, 0));
         rc = SQLITE_OK;
@@ -294,11 +195,11 @@ static int one(int i, fault_kind kind, long n)
     files = open_files();
     db = txn_open(folder, "now/t.db");
     CHECK_NUMBER(db, "SELECT count(*) FROM kv WHERE key = 'n'", 1);
-    fault.kind = kind;
-    fault.at = n;
+    fault.kind = (int)kind;
+    fault.countdown = n;
     rc = do_task(db, t, &answer);
     fired = fault.fired;
-    fault.at = 0;
+    fault.countdown = 0;
     if (rc) {
         CHECK(fired && is_fitting(sqlite3_extended_errcode(db), kind));
         CHECK(sqlite3_errmsg(db)[0]);
@@ -350,7 +251,7 @@ static void make_scene(void)
     for (int i = 0; i < TASKS; i++) {
         copy_scene("scene", "now");
         db = txn_open(folder, "now/t.db");
-        fault.at = 0;
+        fault.countdown = 0;
         CHECK(do_task(db, &tasks[i], &answers[i]) == SQLITE_OK && answers[i]);
         CHECK_CLOSE(db);
     }
@@ -361,9 +262,10 @@ static void every_fault(void)
     long injections = 0;
 
     take_heaps();
+    io_hook = fault_on_io;
     make_scene();
     for (int i = 0; i < TASKS; i++) {
-        for (fault_kind kind = 0; kind < KINDS; kind++) {
+        for (fault_kind kind = NO_MEMORY; kind < FAULT_KINDS; kind++) {
             long n = 1, most = 0, stride = kind == NO_MEMORY ? STRIDE : STRIDE / 30;
             while (one(i, kind, n)) {
                 injections++;

@@ -6,25 +6,8 @@
 ** transaction has ever changed both: the view was the latest, newer than the host's snapshot, and
 ** that was remembered.
 */
-#include <errno.h>
-#include <sys/syscall.h>
-
+#include "../txn/read_hook.h"
 #include "../txn/txn_util.h"
-
-static long left = -1; /* reads until one fails; <= 0: none does */
-
-__attribute__((visibility("default"))) ssize_t pread(int fd, void *bytes, size_t size, off_t offset)
-{
-    if (left <= 0 || --left > 0) return syscall(SYS_pread64, fd, bytes, size, offset);
-    errno = EIO;
-    return -1;
-}
-
-__attribute__((visibility("default"))) ssize_t pread64(int fd, void *bytes, size_t size,
-                                                       off64_t offset)
-{
-    return pread(fd, bytes, size, offset);
-}
 
 /* The v of f's row, or -1 and *rc. */
 static int64_t read_f(sqlite3 *db, int *rc)
@@ -53,10 +36,11 @@ static int look(const char *folder, long n)
     CHECK_NUMBER(reader, "SELECT v FROM n", 1);
     CHECK_SQL(writer, SQLITE_OK, "BEGIN; UPDATE f SET v = 2; UPDATE n SET v = 2; COMMIT");
     CHECK_SQL(reader, SQLITE_OK, "PRAGMA shrink_memory");
-    left = n;
+    read_hook = read_counts_down;
+    reads_left = n;
     seen = read_f(reader, &rc);
-    struck = left == 0;
-    left = -1;
+    struck = reads_left == 0;
+    reads_left = -1;
     if (rc == SQLITE_ROW) {
         CHECK(seen == 1);
     } else { /* SQLite takes EIO for a damaged file system, and that for damage */

@@ -5,24 +5,10 @@
 ** page with the id could not be read just then, "cannot be read" was taken for "no id": the store
 ** was restored without the transaction, the database with it.
 */
+#include "../txn/read_hook.h"
 #include "../txn/txn_util.h"
 
 #include "../txn/io_hook.h"
-
-static long left = -1; /* reads until one fails; <= 0: none does */
-
-__attribute__((visibility("default"))) ssize_t pread(int fd, void *bytes, size_t size, off_t offset)
-{
-    if (left <= 0 || --left > 0) return syscall(SYS_pread64, fd, bytes, size, offset);
-    errno = EIO;
-    return -1;
-}
-
-__attribute__((visibility("default"))) ssize_t pread64(int fd, void *bytes, size_t size,
-                                                       off64_t offset)
-{
-    return pread(fd, bytes, size, offset);
-}
 
 /* A transaction over both, in a process that ends at operation io_stop_at of its COMMIT. */
 static int commit_and_end(void *arg)
@@ -76,10 +62,11 @@ static int restore(const char *from, long n)
 
     txn_folder(folder);
     db = txn_open(folder, "b.db");
-    left = n;
+    read_hook = read_counts_down;
+    reads_left = n;
     rc = run(db, "SELECT fastkv_restore('%q', 'a.db')", from);
-    struck = left == 0;
-    left = -1;
+    struck = reads_left == 0;
+    reads_left = -1;
     CHECK(struck || rc == SQLITE_OK);
     CHECK_CLOSE(db);
     if (rc == SQLITE_OK) {
