@@ -120,8 +120,8 @@ static void covered_to(const fkv_store *s, const memtable *drop, manifest *m)
     if (v->active != drop) consider(v->active, m);
     for (size_t i = 0; i < v->sealed_count; i++)
         if (v->sealed[i] != drop) consider(v->sealed[i], m);
-    if (m->tables_lsn <
-        s->man.tables_lsn) { /* another process has flushed what we have in memory */
+    /* Another process may have flushed what we have in memory. */
+    if (m->tables_lsn < s->man.tables_lsn) {
         m->tables_lsn = s->man.tables_lsn;
         m->last_seq = s->man.last_seq;
         m->host_id = s->man.host_id;

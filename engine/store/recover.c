@@ -351,8 +351,7 @@ static fkv_status replay_log(replay *r, const found_files *files)
     store_set_position(s, s->last_seq, r->position);
     /* Nothing that was needed has gone, but the log may end before the point up to which the tables
     ** had it all: an ABORT that nobody waited for, or a spilled transaction, of which the change
-    ** feed will not hear. New records begin here, and whoever joins must not begin to read beyond.
-    ** */
+    ** feed will not hear. New records begin here, and nobody who joins may begin behind it. */
     s->unwritten.shorter = s->man.tables_lsn > r->position;
     if (s->unwritten.shorter) {
         s->man.tables_lsn = r->position;
