@@ -32,7 +32,8 @@
 **
 ** Text or a blob from a bound parameter (sqlite3_value_frombind) has no numeric affinity and is not
 ** widened. A number may be CAST(? AS REAL), or a parameter that SQLite has put in the place of a
-** column it is equal to: those do.
+** column it is equal to: those do. (Text that has been put there is not told from text that was
+** written there, and a range of dates must not read all later ones: README, limits.)
 */
 #include "keyrange.h"
 

@@ -49,6 +49,12 @@ void put_literal(gen *g)
     value_free(&v);
 }
 
+/* Numeric text may stand above it. */
+static int is_low_text(const value *v)
+{
+    return v->type == SQLITE_TEXT && (v->size == 0 || v->bytes[0] < ':');
+}
+
 void put_bound(gen *g, int null_percent)
 {
     value v = {.type = SQLITE_NULL};
@@ -61,6 +67,12 @@ void put_bound(gen *g, int null_percent)
         v = pick(g);
         while (null_percent == 0 && v.type == SQLITE_FLOAT && v.real != v.real) v = pick(g);
     }
+    if (is_low_text(&v) && g->column_range) {
+        value_literal(g->text, &v, g->utf16);
+        value_free(&v);
+        return;
+    }
+    if (is_low_text(&v)) g->bound_low = 1;
     g->params[g->param_count++] = v;
     put(g, "?%d", g->param_count);
 }
@@ -81,6 +93,21 @@ void put_column(gen *g, const source *s)
     } else {
         put_name(g, s, (int)below(g, (unsigned)s->t->count));
     }
+}
+
+/* The other end of a range. Where a column of numeric type is also equal to a parameter, SQLite
+** puts the parameter in its place, with the affinity of the column, and a virtual table cannot tell
+** this from a parameter by itself: with text in it that is no number, numeric text is found to be
+** above it that was below (README, limits). So a statement has one of them: a range by a column
+** (+ takes its affinity away), or a text bound for which it would matter. */
+static void put_column_bound(gen *g, const source *s)
+{
+    if (g->bound_low || g->literals_only) {
+        put(g, "+");
+    } else {
+        g->column_range = 1;
+    }
+    put_column(g, s);
 }
 
 void put_keys(gen *g, const source *s)
@@ -149,12 +176,14 @@ static void put_subquery(gen *g, const source *outer)
     put(g, " LIMIT 1)");
 }
 
-static void put_right_side(gen *g, const source *s)
+static void put_right_side(gen *g, const source *s, int range)
 {
     unsigned n = below(g, 100);
 
     if (n < 80) {
         put_value(g, 3);
+    } else if (n < 86 && range) {
+        put_column_bound(g, s);
     } else if (n < 86) {
         put_column(g, s);
     } else if (n < 92 && !g->keep_order) {
@@ -457,18 +486,18 @@ static void put_comparison(gen *g, const source *s)
     put_column(g, s);
     if (n < 9) {
         put(g, " %s ", chance(g, 85) ? "=" : "IS");
-        put_right_side(g, s);
+        put_right_side(g, s, 0);
     } else if (n < 16) {
         put(g, " %s ", one_of(g, range_ops));
-        put_right_side(g, s);
+        put_right_side(g, s, 1);
     } else if (n < 19) {
         put(g, chance(g, 10) ? " NOT BETWEEN " : " BETWEEN ");
-        put_right_side(g, s);
+        put_right_side(g, s, 1);
         put(g, " AND ");
-        put_right_side(g, s);
+        put_right_side(g, s, 1);
     } else {
         put(g, " %s ", chance(g, 50) ? "<>" : "IS NOT");
-        put_right_side(g, s);
+        put_right_side(g, s, 0);
     }
 }
 
@@ -500,7 +529,7 @@ static void put_term(gen *g, const source *s)
     } else {
         put_column(g, s);
         put(g, " %s ", one_of(g, compare_ops));
-        put_column(g, s);
+        put_column_bound(g, s);
     }
 }
 
@@ -572,7 +601,7 @@ void put_join_term(gen *g, const source *a, const source *b)
     switch (below(g, 12)) {
     case 0:
         put(g, " %s ", one_of(g, range_ops));
-        put_column(g, b);
+        put_column_bound(g, b);
         break;
     case 1:
         put(g, " GLOB ");
@@ -594,9 +623,9 @@ void put_join_term(gen *g, const source *a, const source *b)
         break;
     case 4:
         put(g, " BETWEEN ");
-        put_column(g, b);
+        put_column_bound(g, b);
         put(g, " AND ");
-        put_column(g, b);
+        put_column_bound(g, b);
         break;
     case 5:
         put(g, " IS ");

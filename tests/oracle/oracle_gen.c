@@ -63,7 +63,7 @@ step *finish(gen *g, step_kind kind, unsigned flags)
     s->kind = kind;
     s->flags = flags;
     if (kind == STEP_SQL && g->param_count && !g->once && chance(g, 20)) s->flags |= STEP_AGAIN;
-    g->once = 0;
+    g->once = g->column_range = g->bound_low = 0;
     s->sql = sqlite3_str_finish(g->text);
     if (!s->sql) s->sql = sqlite3_mprintf("");
     s->params = oracle_alloc(size);
@@ -89,7 +89,7 @@ static void forget(gen *g)
 {
     while (g->param_count > 0) value_free(&g->params[--g->param_count]);
     sqlite3_str_reset(g->text);
-    g->once = 0;
+    g->once = g->column_range = g->bound_low = 0;
 }
 
 /* -- steps that are not one statement ---------------------------------------------------------- */
