@@ -16,8 +16,9 @@ typedef struct conn conn; /* conn.h */
 
 /* What a conn remembers of its host. All zero to begin with. */
 typedef struct host_state {
-    sqlite3_stmt *synchronous;          /* PRAGMA schema.synchronous */
-    sqlite3_stmt *journal_mode;         /* PRAGMA schema.journal_mode */
+    sqlite3_stmt *synchronous;  /* PRAGMA schema.synchronous */
+    int believed;               /* for so many commits more that is not asked: it was FULL */
+    sqlite3_stmt *journal_mode; /* PRAGMA schema.journal_mode */
     const sqlite3_file *database, *wal; /* the database's files when it was last seen to be "wal" */
     sqlite3_stmt *read_id;              /* the id in HOST_TABLE */
     sqlite3_stmt *page1_read[3];        /* PRAGMAs that tell what lies on page 1 of the database */
@@ -39,6 +40,10 @@ void host_release(conn *c);
 
 /* PRAGMA synchronous as a durability. What cannot be read counts as FULL. */
 fkv_durability host_durability(conn *c);
+
+/* The same for a commit that may be synced for nothing: what was FULL is asked for again after some
+** commits only. (Not where something is concluded about what SQLite itself syncs.) */
+fkv_durability host_least_durability(conn *c);
 
 /* Make HOST_TABLE in a schema, if it is not there. A result code; *error may be set. */
 int host_make_table(sqlite3 *db, const char *schema, char **error);

@@ -201,7 +201,7 @@ int conn_sync(conn *c, char **error)
     fkv_status st;
 
     if (!c->in_txn || c->prepared == PREPARED_HOSTED || !fkv_txn_active(c->txn)) return SQLITE_OK;
-    if (c->wants_auto && c->path) level = host_durability(c);
+    if (c->wants_auto && c->path) level = host_least_durability(c);
     if (c->wants_level < level) level = (fkv_durability)c->wants_level;
     /* Also where it was prepared before: COMMIT may have been refused, and more be in it now. */
     mixed = takes_part(c) &&

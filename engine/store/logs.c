@@ -345,7 +345,6 @@ static void unclaim(fkv_store *s, uint64_t number, fkv_status rc, int whole, uin
     e->syncing--;
     if (!rc && whole) e->synced = 1;
     if (!rc) store_note_durable(s, end);
-    s->env->cond_wake_all(s->env, s->changed);
     s->env->mutex_unlock(s->env, s->mu);
 }
 
