@@ -5,21 +5,33 @@
 #include "base/alloc.h"
 #include "base/sabotage.h"
 
-fkv_status memtable_new(fkv_env *env, size_t full_bytes, uint64_t base_seq, memtable **out)
+/* Not full means used < full_bytes; a batch adds at most full_bytes of records and nodes; and nodes
+** may be owed from before: 96 a record against at least 64 used (24 of record, 40 of node), so less
+** than 2 * full_bytes. Pages that are never touched cost nothing. */
+static size_t arena_bytes(size_t full_bytes)
+{
+    return full_bytes * 4 + 65536;
+}
+
+fkv_status memtable_new(fkv_env *env, memtable_spare *spare, size_t full_bytes, uint64_t base_seq,
+                        memtable **out)
 {
     memtable *m = alloc_zero(sizeof *m);
-    fkv_status rc;
+    uint8_t *arena = m && spare ? atomic_exchange(&spare->arena, NULL) : NULL;
+    fkv_status rc = FKV_OK;
 
     *out = NULL;
     if (!m) return FKV_RAISE(FKV_NOMEM);
-    /* Not full means used < full_bytes; a batch adds at most full_bytes of records and nodes; and
-    ** nodes may be owed from before: 96 a record against at least 64 used (24 of record, 40 of
-    ** node), so less than 2 * full_bytes. Pages that are never touched cost nothing. */
-    rc = memtree_init(&m->tree, env, full_bytes * 4 + 65536, NULL);
+    if (arena) {
+        memtree_reuse(&m->tree, env, arena, arena_bytes(full_bytes));
+    } else {
+        rc = memtree_init(&m->tree, env, arena_bytes(full_bytes), NULL);
+    }
     if (rc) {
         alloc_free(m);
         return rc;
     }
+    m->spare = spare;
     atomic_init(&m->refs, 1);
     m->base_seq = m->last_seq = base_seq;
     m->full_bytes = full_bytes;
@@ -36,8 +48,17 @@ void memtable_ref(memtable *m)
 void memtable_unref(memtable *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1) return;
+    if (m->spare && m->tree.capacity == arena_bytes(m->full_bytes))
+        m->tree.arena = atomic_exchange(&m->spare->arena, m->tree.arena);
     memtree_release(&m->tree);
     alloc_free(m);
+}
+
+void memtable_spare_release(memtable_spare *spare, fkv_env *env, size_t full_bytes)
+{
+    uint8_t *arena = atomic_exchange(&spare->arena, NULL);
+
+    if (arena) env->unmap(env, arena, arena_bytes(full_bytes));
 }
 
 int memtable_full(const memtable *m)

@@ -95,6 +95,12 @@ fkv_status memtree_init(memtree *t, fkv_env *env, size_t capacity, const uint8_t
     return FKV_OK;
 }
 
+void memtree_reuse(memtree *t, fkv_env *env, uint8_t *arena, size_t capacity)
+{
+    *t = (memtree){.env = env, .arena = arena, .capacity = capacity, .records = arena};
+    memtree_clear(t);
+}
+
 void memtree_release(memtree *t)
 {
     if (t->arena) t->env->unmap(t->env, t->arena, t->capacity);

@@ -89,6 +89,8 @@ typedef struct memtree {
 /* Map an arena of capacity bytes. records == NULL: records are allocated in the same arena. */
 FKV_MUST_CHECK fkv_status memtree_init(memtree *t, fkv_env *env, size_t capacity,
                                        const uint8_t *records);
+/* The same in an arena that another tree with its own records has had. */
+void memtree_reuse(memtree *t, fkv_env *env, uint8_t *arena, size_t capacity);
 void memtree_release(memtree *t); /* zeroed is fine */
 
 /* Forget everything; keeps the mapping. REQUIRES: no reader. */

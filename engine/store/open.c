@@ -48,6 +48,7 @@ static void free_store(fkv_store *s)
     alloc_free(s->loose);
     alloc_free(s->unwritten.runs);
     block_cache_free(s->home.cache);
+    memtable_spare_release(&s->spare, env, s->options.memtable_bytes);
     store_leave(s);
     env->file_close(env, s->old_lock);
     env->file_unshare(env, atomic_load(&s->mapped), SHARED_BYTES);

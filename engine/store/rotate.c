@@ -86,7 +86,7 @@ fkv_status store_rotate(fkv_store *s)
 
     if (!rc) rc = wait_for_room(s);
     if (rc) return rc;
-    rc = memtable_new(env, s->options.memtable_bytes, s->last_seq, &fresh);
+    rc = memtable_new(env, &s->spare, s->options.memtable_bytes, s->last_seq, &fresh);
     if (!rc) rc = store_start_log(s, store_log_end(s));
     if (rc) goto done;
     atomic_store(&store_page(s)->log_tail, wal_segment_number(s->log));

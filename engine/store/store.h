@@ -182,12 +182,13 @@ struct fkv_store {
     int loading;                    /* the opener's own */
     int compacting;                 /* mu; a compaction is running: one at a time */
 
-    fkv_txn *writer;   /* mu; holds the writer lock */
-    memtable *active;  /* writer; current->active, which keeps it alive */
-    uint64_t last_seq; /* writer */
-    wal_segment *log;  /* writer; NULL until the first write */
-    int unsure;        /* writer; the log may hold a transaction that is not decided */
-    log_entry *logs;   /* mu; oldest first; the last one is `log` */
+    fkv_txn *writer;      /* mu; holds the writer lock */
+    memtable_spare spare; /* of all memtables */
+    memtable *active;     /* writer; current->active, which keeps it alive */
+    uint64_t last_seq;    /* writer */
+    wal_segment *log;     /* writer; NULL until the first write */
+    int unsure;           /* writer; the log may hold a transaction that is not decided */
+    log_entry *logs;      /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
     uint64_t host_id;               /* mu; last hosted transaction committed */
     uint64_t tables_seq;            /* mu; no table holds a sequence above it */

@@ -19,7 +19,7 @@ static void try_memtable(fkv_env *env, const wal_record *w)
     uint64_t rows = 0, back = 0;
 
     if (!memtable_payload_check(w->payload, w->size, w->count)) return;
-    must(memtable_new(env, 4096, w->first_seq - 1, &m));
+    must(memtable_new(env, NULL, 4096, w->first_seq - 1, &m));
     if (memtable_room(m, w->size, w->count)) goto done;
     memtable_apply(m, w->payload, w->size, w->first_seq);
     FUZZ_CHECK(memtree_check(&m->tree) != UINT64_MAX);

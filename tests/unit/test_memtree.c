@@ -71,6 +71,9 @@ static void check_past(const memtable *m, const model_row *rows)
     }
 }
 
+/* What one memtable leaves behind the next one has. */
+static memtable_spare left;
+
 /* The first `loose` rows are linked all at once. */
 static void one_shape_in_order(int shape, uint32_t loose)
 {
@@ -79,7 +82,7 @@ static void one_shape_in_order(int shape, uint32_t loose)
     iter *it = NULL;
     size_t unique = 0;
 
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 22, 100, &m));
+    REQUIRE_OK(memtable_new(env_posix(), &left, 1 << 22, 100, &m));
     if (loose) memtable_loosen(m);
     for (uint32_t i = 0; i < KEYS; i++) {
         if (i == loose) memtable_link(m);
@@ -130,6 +133,7 @@ static void one_shape_in_order(int shape, uint32_t loose)
 static void keys_of_every_shape_come_out_in_order(void)
 {
     for (int shape = 0; shape < 5; shape++) one_shape_in_order(shape, 0);
+    memtable_spare_release(&left, env_posix(), 1 << 22);
 }
 
 static void linking_all_at_once_is_the_same(void)
@@ -140,6 +144,7 @@ static void linking_all_at_once_is_the_same(void)
         for (size_t i = 0; i < sizeof few / sizeof *few; i++) one_shape_in_order(shape, few[i]);
         one_shape_in_order(shape, 1 + (uint32_t)check_below(KEYS));
     }
+    memtable_spare_release(&left, env_posix(), 1 << 22);
 }
 
 /* Ranges and new keyspaces among the rows, and none but those. */
@@ -149,7 +154,7 @@ static void what_is_no_row_is_passed_over(void)
         memtable *m = NULL;
         mem_view now;
         fkv_slice from, to;
-        REQUIRE_OK(memtable_new(env_posix(), 1 << 16, 0, &m));
+        REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 16, 0, &m));
         memtable_loosen(m);
         put(m, text("abcd"), text(""), ENTRY_NEW_SPACE);
         if (rows > 0) put(m, text("b"), text("1"), ENTRY_PUT);
@@ -178,7 +183,7 @@ static void no_memory_to_sort_in(void)
     static const alloc_hook hook = {no_memory, free};
     memtable *m = NULL;
 
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 20, 0, &m));
+    REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 20, 0, &m));
     memtable_loosen(m);
     for (uint32_t i = 0; i < 1000; i++) {
         uint32_t key = i * 7919 % 1000;
@@ -196,7 +201,7 @@ static void a_view_sees_the_past(void)
     memtable *m = NULL;
     char value[16];
 
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 20, 7, &m));
+    REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 20, 7, &m));
     for (int i = 1; i <= 100; i++) {
         int n = snprintf(value, sizeof value, "v%d", i);
         put(m, text("k"), fkv_slice_of(value, (size_t)n), i % 10 ? ENTRY_PUT : ENTRY_DELETE);
@@ -221,7 +226,7 @@ static void a_range_hides_older_keys_only(void)
     iter *it = NULL;
     fkv_slice from, to;
 
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 20, 0, &m));
+    REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 20, 0, &m));
     put(m, text("a"), text("1"), ENTRY_PUT);
     put(m, text("b"), text("1"), ENTRY_PUT);
     put(m, text("b"), text("c"), ENTRY_RANGE_DELETE);
@@ -285,7 +290,7 @@ static void batch_rollbacks_are_exact(void)
     REQUIRE_OK(batch_payload(b, &payload, &size, &copy, &copy_size));
     CHECK(memtable_payload_check(payload, size, batch_live(b)));
     memtable *m = NULL;
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 22, 0, &m));
+    REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 22, 0, &m));
     memtable_apply(m, payload, size, 1);
     mem_view all = memtable_view(m, m->last_seq);
     for (unsigned k = 0; k < 64; k++) {
@@ -361,7 +366,7 @@ static void readers_beside_a_writer_miss_nothing(void)
 
     atomic_store(&published, 0);
     atomic_store(&stop, 0);
-    REQUIRE_OK(memtable_new(env_posix(), 1 << 24, 0, &shared));
+    REQUIRE_OK(memtable_new(env_posix(), NULL, 1 << 24, 0, &shared));
     for (int i = 0; i < 2; i++)
         REQUIRE(pthread_create(&readers[i], NULL, reader_thread, NULL) == 0);
     for (uint64_t i = 1; i <= total; i++) {
@@ -377,9 +382,31 @@ static void readers_beside_a_writer_miss_nothing(void)
     memtable_unref(shared);
 }
 
+static void a_spare_arena_is_the_next_ones(void)
+{
+    memtable_spare spare = {NULL};
+    memtable *m = NULL, *other = NULL;
+    const uint8_t *arena;
+
+    REQUIRE_OK(memtable_new(env_posix(), &spare, 1 << 16, 0, &m));
+    arena = m->tree.arena;
+    put(m, fkv_slice_of("k", 1), fkv_slice_of("v", 1), ENTRY_PUT);
+    memtable_unref(m);
+    REQUIRE_OK(memtable_new(env_posix(), &spare, 1 << 16, 0, &m));
+    CHECK(m->tree.arena == arena && memtree_empty(&m->tree));
+    REQUIRE_OK(memtable_new(env_posix(), &spare, 1 << 16, 0, &other));
+    CHECK(other->tree.arena != arena);
+    REQUIRE_OK(memtable_room(other, 1 << 20, 1)); /* of another size now: not kept */
+    memtable_unref(other);
+    CHECK(!atomic_load(&spare.arena));
+    memtable_unref(m);
+    CHECK(atomic_load(&spare.arena) == arena);
+    memtable_spare_release(&spare, env_posix(), 1 << 16);
+}
+
 TEST_MAIN("test_memtree", TEST_CASE(keys_of_every_shape_come_out_in_order),
-          TEST_CASE(linking_all_at_once_is_the_same), TEST_CASE(what_is_no_row_is_passed_over),
-          TEST_CASE(no_memory_to_sort_in), TEST_CASE(a_view_sees_the_past),
-          TEST_CASE(a_range_hides_older_keys_only), TEST_CASE(batch_rollbacks_are_exact),
-          TEST_CASE(payload_check_refuses_nonsense),
+          TEST_CASE(a_spare_arena_is_the_next_ones), TEST_CASE(linking_all_at_once_is_the_same),
+          TEST_CASE(what_is_no_row_is_passed_over), TEST_CASE(no_memory_to_sort_in),
+          TEST_CASE(a_view_sees_the_past), TEST_CASE(a_range_hides_older_keys_only),
+          TEST_CASE(batch_rollbacks_are_exact), TEST_CASE(payload_check_refuses_nonsense),
           TEST_CASE(readers_beside_a_writer_miss_nothing))
