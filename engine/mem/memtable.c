@@ -114,7 +114,7 @@ void memtable_link(memtable *m)
 {
     if (!m->loose) return;
     m->loose = 0;
-    memtree_link_all(&m->tree);
+    memtree_link_all(&m->tree, (size_t)atomic_load(&m->records));
 }
 
 void memtable_apply(memtable *m, const uint8_t *payload, size_t size, uint64_t first_seq)

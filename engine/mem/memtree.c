@@ -158,12 +158,23 @@ static size_t fence_skip(const memtree *t, uint32_t low, uint32_t high)
 uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned count, uint32_t low,
                             uint32_t high)
 {
-    uint32_t ref = alloc_node(t, 0, fence_skip(t, low, high));
+    size_t skip = fence_skip(t, low, high);
+    uint64_t prefix[LEAF_SLOTS];
+
+    if (skip > UINT16_MAX) skip = UINT16_MAX;
+    for (unsigned i = 0; i < count; i++) prefix[i] = key_prefix(tree_key(t, records[i].key), skip);
+    return memtree_build_leaf_of(t, records, prefix, count, skip);
+}
+
+uint32_t memtree_build_leaf_of(memtree *t, const child_entry *records, const uint64_t *prefix,
+                               unsigned count, size_t skip)
+{
+    uint32_t ref = alloc_node(t, 0, skip);
     leaf_node *leaf = (leaf_node *)(void *)tree_node(t, ref);
     uint64_t perm = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        leaf->prefix[i] = key_prefix(tree_key(t, records[i].key), leaf->head.skip);
+        leaf->prefix[i] = prefix[i];
         atomic_store_explicit(&leaf->record[i], records[i].child, memory_order_relaxed);
         perm = perm_insert(perm, i, i);
     }

@@ -7,7 +7,7 @@
 #include "mem/batch.h"
 #include "mem/memtable.h"
 
-enum { KEYS = 4000 };
+enum { KEYS = 4000, SHAPES = 6 };
 
 static fkv_slice text(const char *s)
 {
@@ -39,6 +39,10 @@ static size_t make_key(uint8_t *out, int shape, uint64_t i)
         return (size_t)n;
     case 3:
         n = snprintf((char *)out, 64, "%08d", (int)(KEYS - i)); /* descending */
+        return (size_t)n;
+    case 4: /* what the first ones share the later ones do not */
+        n = snprintf((char *)out, 64, i < KEYS / 2 ? "p:%06d" : "%d", (int)(i * 7919 % KEYS));
+        if (i >= KEYS / 2 && i % 3) out[0] = (uint8_t)check_random();
         return (size_t)n;
     default:
         for (int j = 0; j < 16; j++) out[j] = (uint8_t)check_random();
@@ -132,15 +136,15 @@ static void one_shape_in_order(int shape, uint32_t loose)
 
 static void keys_of_every_shape_come_out_in_order(void)
 {
-    for (int shape = 0; shape < 5; shape++) one_shape_in_order(shape, 0);
+    for (int shape = 0; shape < SHAPES; shape++) one_shape_in_order(shape, 0);
     memtable_spare_release(&left, env_posix(), 1 << 22);
 }
 
 static void linking_all_at_once_is_the_same(void)
 {
-    static const uint32_t few[] = {1, 2, 8, 9, 64, 65, 513, KEYS};
+    static const uint32_t few[] = {1, 2, 8, 9, 64, 65, 513, KEYS / 2, KEYS};
 
-    for (int shape = 0; shape < 5; shape++) {
+    for (int shape = 0; shape < SHAPES; shape++) {
         for (size_t i = 0; i < sizeof few / sizeof *few; i++) one_shape_in_order(shape, few[i]);
         one_shape_in_order(shape, 1 + (uint32_t)check_below(KEYS));
     }
