@@ -111,8 +111,8 @@ static inline mem_record *memtree_at(const memtree *t, uint32_t ref)
 ** is the newer. REQUIRES: node space (MEMTREE_NODE_BYTES). Cannot fail. */
 void memtree_link(memtree *t, uint32_t ref);
 
-/* memtree_link for all point records in the arena, in its order; there are at most so many. REQUIRES:
-** none of them is linked, the arena holds nothing else, node space, no reader. */
+/* memtree_link for all point records in the arena, in its order; there are at most so many.
+** REQUIRES: none of them is linked, the arena holds nothing else, node space, no reader. */
 void memtree_link_all(memtree *t, size_t most);
 
 /* The newest visible point record of key, or NULL. A range tombstone may be newer: ask

@@ -2,15 +2,15 @@
 ** memtree_bulk.c -- making all records of an arena findable at once.
 **
 ** Linking one at a time costs a search each, through nodes that lie anywhere: half a microsecond,
-** which for a log of 30 MB is most of what opening the store takes. Sorted first they are laid into
-** leaves one after the other, and it is a tenth of that: records are passed over once, in the order
-** in which they lie, and leaves take their prefixes from the sort. (To look at each key again, which
-** lies anywhere, was as long as all the rest.)
+** which for a log of 30 MB is most of what opening the store takes. Sorted first they are laid
+** into leaves one after the other, and it is less than a tenth: records are passed over once, in the
+** order in which they lie, and leaves take their prefixes from the sort. (To look at each key
+** again, which lies anywhere, was as long as all the rest.)
 **
-** Sorting goes by eight bytes after what all keys share (guessed from the first few), byte by byte from the last (a stable radix
-** sort; a byte that is the same in all is passed over), then by whole keys where those eight are
-** the same. Records of one key keep the order of the arena, which is that of their age, and are
-** chained.
+** Sorting goes by eight bytes after what all keys share (guessed from the first few), byte by byte
+** from the last (a stable radix sort; a byte that is the same in all is passed over), then by
+** whole keys where those eight are the same. Records of one key keep the order of the arena, which
+** is that of their age, and are chained.
 **
 ** Nodes are born with as many slots filled as a split leaves, so that what memtree.c says of space
 ** holds for what is linked later.
