@@ -125,23 +125,15 @@ static void make_visible(fkv_store *s, const wal_record *w, uint64_t end_lsn)
 ** active memtable, if it has rows, is sealed to be older than them. */
 static fkv_status apply_runs(fkv_store *s, const wal_record *w, uint64_t end_lsn)
 {
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
+    run_list runs = run_list_of(w->payload, w->size);
     version_edit edit = {0};
     version *tables = NULL;
     superversion *next = NULL;
-    uint64_t files;
-    fkv_status rc = FKV_OK;
+    fkv_status rc;
 
-    if (w->size < 16) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
-    raise_space(s, get_u64(w->payload));
-    files = get_u64(w->payload + 8);
-    for (uint64_t i = 0; !rc && i < files; i++) {
-        file_meta *f = NULL;
-        int at = 0;
-        rc = manifest_get_file(&p, end, &s->home, &at, &f);
-        if (!rc) rc = version_edit_add(&edit, 0, f);
-        file_meta_unref(f);
-    }
+    if (!runs.at) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
+    raise_space(s, runs.next_space);
+    rc = run_list_add(runs, &s->home, &edit);
     if (!rc && atomic_load(&s->active->records)) rc = new_active(s, 0, 0);
     if (rc) goto done;
     store_forget_dead(s);

@@ -183,19 +183,10 @@ static fkv_status begin_rows(fkv_changes *c)
 static fkv_status begin_runs(fkv_changes *c)
 {
     const wal_record *w = &c->pending;
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
-    uint64_t files = w->size < 16 ? 0 : get_u64(w->payload + 8);
     version_edit edit = {0};
     version *empty = NULL;
-    fkv_status rc = FKV_OK;
+    fkv_status rc = run_list_add(run_list_of(w->payload, w->size), &c->s->home, &edit);
 
-    for (uint64_t i = 0; !rc && i < files; i++) {
-        file_meta *f = NULL;
-        int level = 0;
-        rc = manifest_get_file(&p, end, &c->s->home, &level, &f);
-        if (!rc) rc = version_edit_add(&edit, 0, f);
-        file_meta_unref(f);
-    }
     if (!rc) rc = version_new_empty(&empty);
     if (!rc) rc = version_apply(empty, &edit, &c->runs);
     version_edit_release(&edit);

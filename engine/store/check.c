@@ -227,16 +227,14 @@ static fkv_status check_run(check *c, const file_meta *f)
 /* Those of the transaction that has been found committed. */
 static fkv_status check_runs(check *c)
 {
-    const uint8_t *p = c->runs.data + 16, *end = c->runs.data + c->runs.size;
-    uint64_t files = c->runs.size < 16 ? 0 : get_u64(c->runs.data + 8);
+    run_list runs = run_list_of(c->runs.data, c->runs.size);
     char log[FILENAME_BYTES_MAX];
     fkv_status rc = FKV_OK;
 
     memcpy(log, c->file, sizeof log);
-    for (uint64_t i = 0; !rc && i < files; i++) {
+    while (!rc && runs.left > 0) {
         file_meta *f = NULL;
-        int level = 0;
-        rc = manifest_get_file(&p, end, &c->s->home, &level, &f);
+        rc = run_list_next(&runs, &c->s->home, &f);
         if (rc) {
             rc = tell_error(c, rc);
             break; /* where the next one begins is not known */

@@ -259,14 +259,12 @@ void store_drop_run_name(fkv_store *s, uint64_t number)
 
 void store_drop_run_names(fkv_store *s, const uint8_t *payload, uint32_t size)
 {
-    const uint8_t *p = payload + 16, *end = payload + size;
-    uint64_t files = size < 16 ? 0 : get_u64(payload + 8);
+    run_list runs = run_list_of(payload, size);
     fkv_status rc = FKV_OK;
 
-    for (uint64_t i = 0; !rc && i < files; i++) {
+    while (!rc && runs.left > 0) {
         file_meta *f = NULL;
-        int level = 0;
-        rc = manifest_get_file(&p, end, &s->home, &level, &f);
+        rc = run_list_next(&runs, &s->home, &f);
         if (!rc) store_drop_run_name(s, f->number);
         file_meta_unref(f);
     }

@@ -61,17 +61,15 @@ static int name_run(salvage *v, uint64_t number)
 static fkv_status apply_runs(salvage *v, const wal_record *w)
 {
     char log[FILENAME_BYTES_MAX];
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
+    run_list runs = run_list_of(w->payload, w->size);
     uint64_t rows = v->rows, lost = v->lost;
-    uint64_t files = w->size < 16 ? 0 : get_u64(w->payload + 8);
     fkv_status rc = FKV_OK;
 
     memcpy(log, v->file, sizeof log);
-    if (files && get_u64(w->payload)) salvage_note_space(v, get_u64(w->payload) - 1);
-    for (uint64_t i = 0; !rc && i < files; i++) {
+    if (runs.left && runs.next_space) salvage_note_space(v, runs.next_space - 1);
+    while (!rc && runs.left > 0) {
         file_meta *f = NULL;
-        int level = 0;
-        rc = manifest_get_file(&p, end, &v->home, &level, &f);
+        rc = run_list_next(&runs, &v->home, &f);
         if (rc == FKV_CORRUPT) {
             rc = salvage_lose(v, 0, w->size);
             break;

@@ -100,6 +100,39 @@ fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_h
     return rc;
 }
 
+run_list run_list_of(const uint8_t *payload, size_t size)
+{
+    run_list l = {0};
+
+    if (size < 16) return l;
+    l.next_space = get_u64(payload);
+    l.left = get_u64(payload + 8);
+    l.at = payload + 16;
+    l.end = payload + size;
+    return l;
+}
+
+fkv_status run_list_next(run_list *l, table_home *home, file_meta **out)
+{
+    int level = 0;
+
+    l->left--;
+    return manifest_get_file(&l->at, l->end, home, &level, out);
+}
+
+fkv_status run_list_add(run_list l, table_home *home, version_edit *edit)
+{
+    fkv_status rc = FKV_OK;
+
+    while (!rc && l.left > 0) {
+        file_meta *f = NULL;
+        rc = run_list_next(&l, home, &f);
+        if (!rc) rc = version_edit_add(edit, 0, f);
+        file_meta_unref(f);
+    }
+    return rc;
+}
+
 /* Over the body; the version and the size take part as its place. */
 static uint32_t body_check(const uint8_t *p, size_t size)
 {

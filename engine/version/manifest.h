@@ -85,4 +85,20 @@ void manifest_put_file(buf *out, int level, const file_meta *f);
 FKV_MUST_CHECK fkv_status manifest_get_file(const uint8_t **p, const uint8_t *end, table_home *home,
                                             int *level, file_meta **out);
 
+/* The tables of a spilled transaction, as the log names them (FORMAT.md, "Log segment"). */
+typedef struct run_list {
+    uint64_t left; /* that have not been read */
+    uint64_t next_space;
+    const uint8_t *at, *end;
+} run_list;
+
+/* Of the payload of a PREPARE with WAL_FLAG_RUNS. Empty if it is too short to be one. */
+run_list run_list_of(const uint8_t *payload, size_t size);
+
+/* The next one. After FKV_CORRUPT it is not known where another begins. REQUIRES: left > 0. */
+FKV_MUST_CHECK fkv_status run_list_next(run_list *l, table_home *home, file_meta **out);
+
+/* All of them, into level 0. */
+FKV_MUST_CHECK fkv_status run_list_add(run_list l, table_home *home, version_edit *edit);
+
 #endif

@@ -36,14 +36,12 @@ done:
 static void try_tables(fkv_env *env, const wal_record *w)
 {
     table_home home = {.env = env};
-    const uint8_t *p = w->payload + 16, *end = w->payload + w->size;
+    run_list runs = run_list_of(w->payload, w->size);
 
-    if (w->size < 16) return;
-    for (uint64_t n = get_u64(w->payload + 8); n > 0; n--) {
+    while (runs.left > 0) {
         file_meta *f = NULL;
-        int level;
-        if (manifest_get_file(&p, end, &home, &level, &f)) return;
-        FUZZ_CHECK(p <= end && level < FKV_LEVELS);
+        if (run_list_next(&runs, &home, &f)) return;
+        FUZZ_CHECK(runs.at <= runs.end);
         file_meta_unref(f);
     }
 }
