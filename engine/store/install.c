@@ -12,6 +12,7 @@
 ** otherwise.
 */
 #include "base/alloc.h"
+#include "base/sabotage.h"
 #include "io/filename.h"
 #include "store/store.h"
 
@@ -49,7 +50,7 @@ fkv_status store_begin_install(fkv_store *s)
         s->installing = 1;
         env->mutex_unlock(env, s->mu);
         rc = store_lock(s, LOCK_INSTALL, INSTALL_MS);
-        if (!rc && atomic_load(&store_page(s)->replacing)) {
+        if (!rc && atomic_load(&store_page(s)->replacing) && !SABOTAGE(37)) {
             rc = finish_replacing(s);
             if (rc) store_unlock(s, LOCK_INSTALL);
         }
