@@ -6,17 +6,19 @@
 ** reads as zeros, which no record header is.
 **
 ** Allocated is not yet written, and for the first write into each of its blocks most file systems
-** note that down, in an inode that the fdatasync has to write as well. So before a record that is
-** to be synced by itself, zeros are written ahead of it, many records' worth: in a row of small
-** synced commits, which write whole blocks again and again, they cost next to nothing, and each
-** fdatasync is 5 % shorter (ext4). (The zeros need not be synced: that is how it reads anyway.)
+** note that down, in an inode that the fdatasync has to write as well. So before a small record
+** that is to be synced by itself, zeros are written ahead of it, many records' worth: in a row of
+** small synced commits, which write whole blocks again and again, they cost next to nothing, and
+** each fdatasync is 5 % shorter (ext4). (The zeros need not be synced: that is how it reads
+** anyway.)
 */
 #include <stdatomic.h>
 
 #include "base/alloc.h"
 #include "wal/format.h"
 
-enum { STEP_MIN = 256 << 10, STEP_MAX = 8 << 20, ZEROS_AHEAD = 64 << 10, ZEROS = 8 << 10 };
+enum { STEP_MIN = 256 << 10, STEP_MAX = 8 << 20 };
+enum { SMALL = 4 << 10, ZEROS_AHEAD = 64 << 10, ZEROS = 8 << 10 };
 
 struct wal_segment {
     fkv_env *env;
@@ -160,7 +162,7 @@ static fkv_status zero_ahead(wal_segment *s, uint64_t offset, uint64_t bytes)
     static const uint8_t zeros[ZEROS];
     uint64_t end = offset + bytes + ZEROS_AHEAD;
 
-    if (offset + bytes <= s->zeroed) return FKV_OK;
+    if (offset + bytes <= s->zeroed || bytes > SMALL) return FKV_OK;
     if (end > s->allocated) end = s->allocated;
     for (uint64_t at = offset + bytes; at < end;) {
         size_t n = end - at < ZEROS ? (size_t)(end - at) : ZEROS - (size_t)(at % ZEROS);
