@@ -1,4 +1,4 @@
-/* bench.c -- options, and a process for each phase of each engine. See bench.h. */
+/* bench.c -- options, rounds, and a process for each phase of each engine. See bench.h. */
 #include "bench.h"
 
 #include <errno.h>
@@ -49,10 +49,10 @@ static int run_phase(const bench_run *r, void (*phase)(const bench_run *), int d
 }
 
 /* 0: it has failed; what was measured before counts no more. */
-static int run_engine(const bench_options *o, engine e, bench_result *out)
+static int run_engine(const bench_options *o, int round, engine e, bench_result *out)
 {
     bench_run r = {.o = o, .engine = e, .out = out};
-    int curves = o->plot && (e == FASTKV || e == NATIVE || e == LEVELDB);
+    int curves = o->plot && round == 0 && (e == FASTKV || e == NATIVE || e == LEVELDB);
     double start = bench_now(), others = host_others_seconds(), took;
 
     host_path(r.dir, o, engines[e].option);
@@ -86,33 +86,89 @@ static bench_options options_from_environment(void)
         .stand_in = getenv("BENCH_STAND_IN") != NULL,
     };
 
+    o.rounds = (int)number_from("BENCH_ROUNDS", 3);
+    if (o.rounds > ROUNDS_MAX) o.rounds = ROUNDS_MAX;
     o.bulk = number_from("BENCH_BULK", o.rows);
     o.plot = number_from("BENCH_PLOT_N", o.rows < 1000000 ? o.rows : 1000000);
     return o;
 }
 
+/* -- rounds ------------------------------------------------------------------------------------ */
+
+typedef bench_result result_row[ENGINES];
+
+/* All engines, one after the other; returns how many have failed. */
+static int run_round(const bench_options *o, int round, bench_result *results)
+{
+    int run = 0, failed = 0;
+
+    for (int e = 0; e < ENGINES; e++) {
+        if (!engine_wanted(o, (engine)e)) continue;
+        if (engine_missing(o, (engine)e)) {
+            if (round == 0) (void)fprintf(stderr, "%-12s SKIPPED: not here\n", engines[e].name);
+            continue;
+        }
+        failed += !run_engine(o, round, (engine)e, &results[e]);
+        run++;
+    }
+    if (!run) bench_fail("ENGINE=%s names no engine that is here", o->only ? o->only : "");
+    return failed;
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Of one figure: the median; where it is a bound that was kept or not, the worst. */
+static void merge_metric(const result_row *rounds, int count, int e, int m, bench_result *out)
+{
+    int worst = m == COMMIT_MAX || m == PAUSE || m == MEMORY || m == MEMORY_BULK;
+    double values[ROUNDS_MAX];
+
+    for (int i = 0; i < count; i++) values[i] = rounds[i][e].value[m];
+    qsort(values, (size_t)count, sizeof *values, compare_values);
+    out->lowest[m] = values[0];
+    out->highest[m] = values[count - 1];
+    out->value[m] = worst ? values[count - 1] : (values[(count - 1) / 2] + values[count / 2]) / 2;
+}
+
+/* An engine that has failed in one round has failed. */
+static void merge_rounds(const result_row *rounds, int count, bench_result *out)
+{
+    for (int e = 0; e < ENGINES; e++) {
+        int done = 1;
+        for (int i = 0; i < count; i++) done = done && rounds[i][e].done;
+        if (!done) continue;
+        out[e].done = 1;
+        out[e].curve = rounds[0][e].curve;
+        for (int m = 0; m < METRICS; m++) merge_metric(rounds, count, e, m, &out[e]);
+    }
+}
+
 int main(void)
 {
     bench_options o = options_from_environment();
-    bench_result *results = mmap(NULL, ENGINES * sizeof *results, PROT_READ | PROT_WRITE,
-                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    int run = 0, failed = 0;
+    static result_row results;
+    result_row *rounds = mmap(NULL, ROUNDS_MAX * sizeof *rounds, PROT_READ | PROT_WRITE,
+                              MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    double start = bench_now();
+    int failed = 0, round = 0;
 
-    if (results == MAP_FAILED) bench_fail("mmap: %s", strerror(errno));
+    if (rounds == MAP_FAILED) bench_fail("mmap: %s", strerror(errno));
     host_make_dir(o.out);
     if ((size_t)snprintf(o.dir, sizeof o.dir, "%s/run-%ld", o.out, (long)getpid()) >= sizeof o.dir)
         bench_fail("%s: too long", o.out);
     host_make_dir(o.dir);
-    for (int e = 0; e < ENGINES; e++) {
-        if (!engine_wanted(&o, (engine)e)) continue;
-        if (engine_missing(&o, (engine)e)) {
-            (void)fprintf(stderr, "%-12s SKIPPED: not here\n", engines[e].name);
-            continue;
-        }
-        failed += !run_engine(&o, (engine)e, &results[e]);
-        run++;
-    }
-    if (!run) bench_fail("ENGINE=%s names no engine that is here", o.only ? o.only : "");
+    do {
+        failed += run_round(&o, round, rounds[round]);
+        round++;
+    } while (!failed && round < o.rounds &&
+             (bench_now() - start) * (round + 1) / round < MINUTES * 60);
+    o.rounds = round;
+    merge_rounds(rounds, o.rounds, results);
     host_remove(o.dir);
     report_print(&o, results);
     if (o.plot) curve_write(&o, results);

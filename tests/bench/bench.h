@@ -19,6 +19,7 @@
 **   BENCH_READS    point reads of a kind (500000)    BENCH_PLOT_N  the curves end here (BENCH_N, at
 **   BENCH_COMMITS  single-row commits (20000)                      most 1000000); 0: no curves
 **   BENCH_SYNCS    those with fsync (1000)           BENCH_DIR     databases, results (build/bench)
+**   BENCH_ROUNDS   (3)
 **   ENGINE         only these: fastkv,sqlite,fastkv.h,leveldb,rocksdb,lmdb,wiredtiger
 **   BENCH_STAND_IN=1  a native table in fastkv's place, to test the benchmark: all ratios are 1
 **   FASTKV_SO      the extension (build/fastkv)      BENCH_PEERS   the adapters
@@ -30,6 +31,11 @@
 ** fastkv the default of its one budget, 192 MB, which is two write buffers and a cache. fastkv and
 ** SQLite get the same statements, the others the same calls. A wrong row ends the run of its
 ** engine, and the exit code is 1; a missed goal is only said.
+**
+** Rounds. Machines are noisy, and a neighbour that is busy for ten seconds is busy beside one
+** engine. So all engines are run in turns, three times, and what is said of each is the median (of
+** pauses and memory the worst); lowest and highest are in results.tsv. Another round is begun only
+** if, by the time that those before it took, it ends within nine minutes.
 **
 ** Each engine is measured in four processes, so that memory and opening are its own:
 **
@@ -54,6 +60,7 @@
 
 #include <stdint.h>
 
+enum { ROUNDS_MAX = 9, MINUTES = 9 };
 enum { RANGE_ROWS = 100, TXN_ROWS = 1000, PATH_SIZE = 512 };
 
 /* Numbers of rows that are never written; of single-row commits. Those of a fill begin at 0. */
@@ -109,6 +116,7 @@ typedef enum engine {
 
 typedef struct bench_options {
     uint64_t rows, reads, commits, syncs, bulk, plot;
+    int rounds; /* wanted; then those that there were */
     const char *only;
     char dir[PATH_SIZE]; /* of this run's databases; below `out` */
     const char *out;
@@ -126,7 +134,8 @@ typedef struct curve {
 /* What the processes of one engine have found out; 0 is not measured. */
 typedef struct bench_result {
     double value[METRICS];
-    double written; /* bytes, by the fill alone */
+    double lowest[METRICS], highest[METRICS]; /* of all rounds */
+    double written;                           /* bytes, by the fill alone */
     curve curve;
     int done; /* phases */
 } bench_result;

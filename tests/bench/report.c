@@ -228,12 +228,14 @@ static void say_goal(const bench_options *o, const bench_result *results, const 
 
 static void write_measured(const bench_result *results, FILE *tsv)
 {
-    (void)fprintf(tsv, "what\tengine\tmetric\tvalue\tunit\n");
+    (void)fprintf(tsv, "what\tengine\tmetric\tvalue\tunit\tlowest\thighest\n");
     for (int e = 0; e < ENGINES; e++)
         for (int m = 0; m < METRICS; m++)
             if (results[e].value[m] > 0)
-                (void)fprintf(tsv, "measured\t%s\t%s\t%.6g\t%s\n", engines[e].name, metrics[m].name,
-                              results[e].value[m] * metrics[m].scale, metrics[m].unit);
+                (void)fprintf(tsv, "measured\t%s\t%s\t%.6g\t%s\t%.6g\t%.6g\n", engines[e].name,
+                              metrics[m].name, results[e].value[m] * metrics[m].scale,
+                              metrics[m].unit, results[e].lowest[m] * metrics[m].scale,
+                              results[e].highest[m] * metrics[m].scale);
 }
 
 void report_print(const bench_options *o, const bench_result *results)
@@ -245,6 +247,7 @@ void report_print(const bench_options *o, const bench_result *results)
     say("%s rows of %d+%d bytes, %d a transaction; bulk load of %s; SQLite %s, WAL\n",
         number(a, (double)o->rows), KEY_BYTES, VALUE_BYTES, TXN_ROWS, number(b, (double)o->bulk),
         sqlite3_libversion());
+    if (o->rounds > 1) say("The median of %d rounds, all engines in turns.\n", o->rounds);
     for (int e = 0; e < ENGINES; e++)
         if (engine_wanted(o, (engine)e) && engine_missing(o, (engine)e))
             say("SKIPPED: %s is not here%s%s\n", engines[e].name, engines[e].package ? ": " : "",

@@ -4,7 +4,8 @@
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 out=$FASTKV_TMP/out passed=0 failed=0
-export BENCH_N=3000 BENCH_READS=2000 BENCH_COMMITS=200 BENCH_SYNCS=10 BENCH_DIR=$out
+export BENCH_N=3000 BENCH_READS=2000 BENCH_COMMITS=200 BENCH_SYNCS=10 BENCH_ROUNDS=2
+export BENCH_DIR=$out
 export BENCH_PEERS=$FASTKV_BUILD/peers
 
 check() { # check WHAT COMMAND…
