@@ -53,7 +53,7 @@ switches() {
 35|the folder is not synced after a log segment is begun|crash/test_all_short_histories crash/test_power_cut
 36|a log segment goes before its rows are in tables|crash/test_kill model/test_engine_model
 37|a manifest that a process died replacing is not taken over|issues/test_untold_manifest processes/test_takeover
-38|a sweep takes the tables that another process is making|processes/test_takeover threads/test_schedules
+38|a sweep takes the tables that another process is making|threads/test_schedules processes/test_takeover
 39|what is left of a log segment stays in the way of the next|issues/test_empty_segment
 END
 }
