@@ -3,8 +3,8 @@
 **
 ** Linking one at a time costs a search each, through nodes that lie anywhere: half a microsecond,
 ** which for a log of 30 MB is most of what opening the store takes. Sorted first they are laid
-** into leaves one after the other, and it is less than a tenth: records are passed over once, in the
-** order in which they lie, and leaves take their prefixes from the sort. (To look at each key
+** into leaves one after the other, and it is less than a tenth: records are passed over once, in
+** the order in which they lie, and leaves take their prefixes from the sort. (To look at each key
 ** again, which lies anywhere, was as long as all the rest.)
 **
 ** Sorting goes by eight bytes after what all keys share (guessed from the first few), byte by byte
