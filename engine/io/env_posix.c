@@ -477,6 +477,10 @@ static fkv_status file_share(fkv_env *env, env_file *file, size_t size, void **o
                     MAP_SHARED, file->handle.fd, 0);
     if (base == MAP_FAILED)
         return posix_fail(status_of(errno, 0, FKV_IOERR), "map", file->path, errno);
+    if (!posix_shared_keep(base, size)) {
+        (void)munmap(base, size);
+        return posix_fail(FKV_NOMEM, "map", file->path, ENOMEM);
+    }
     *out = base;
     return FKV_OK;
 }
@@ -484,7 +488,9 @@ static fkv_status file_share(fkv_env *env, env_file *file, size_t size, void **o
 static void file_unshare(fkv_env *env, void *base, size_t size)
 {
     (void)env;
-    if (base) (void)munmap(base, size);
+    if (!base) return;
+    posix_shared_forget(base);
+    (void)munmap(base, size);
 }
 
 static fkv_status file_linked(fkv_env *env, env_file *file, int *out)

@@ -22,6 +22,10 @@ void posix_fd_keep(posix_fd *f);  /* list it; f->fd is set */
 void posix_fd_close(posix_fd *f); /* close it; it need not be listed */
 uint32_t posix_fork_count(fkv_env *env);
 
+/* A shared mapping, which fork() makes private in the child. 0: no memory to remember it. */
+int posix_shared_keep(void *base, size_t size);
+void posix_shared_forget(const void *base);
+
 void *posix_map(fkv_env *env, size_t size, int dense);
 void posix_unmap(fkv_env *env, void *base, size_t size);
 uint64_t posix_now_us(fkv_env *env);

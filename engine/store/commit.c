@@ -330,6 +330,10 @@ void fkv_txn_commit(fkv_txn *t)
     fkv_status rc;
 
     if (!t->active) return;
+    if (store_forked(s)) {
+        txn_forget(t);
+        return;
+    }
     assert(t->prepared);
     if (t->logged) {
         rc = wal_segment_mark(s->log, WAL_COMMIT, t->logged_lsn, durable(s));
@@ -395,7 +399,7 @@ void fkv_txn_rollback_hosted(fkv_txn *t)
 {
     fkv_store *s = t->store;
 
-    if (t->active && t->logged && t->hosted) {
+    if (t->active && t->logged && t->hosted && !store_forked(s)) {
         if (!fkv_host_unsettled(s)) atomic_store(&store_page(s)->unsettled_lsn, t->logged_lsn);
         t->logged = 0;
         txn_keep_runs(t);
@@ -407,7 +411,7 @@ void fkv_txn_rollback_hosted(fkv_txn *t)
 void fkv_txn_leave_in_doubt(fkv_txn *t)
 {
     if (!t->active) return;
-    if (t->logged && t->hosted) {
+    if (t->logged && t->hosted && !store_forked(t->store)) {
         txn_keep_runs(t);
         t->logged = 0; /* `unsure` stays: the next writer has to ask the host (follow.c) */
     }
@@ -417,6 +421,10 @@ void fkv_txn_leave_in_doubt(fkv_txn *t)
 void fkv_txn_rollback(fkv_txn *t)
 {
     if (!t->active) return;
+    if (store_forked(t->store)) {
+        txn_forget(t);
+        return;
+    }
     /* If the mark cannot be written, recovery on this boot aborts the transaction all the same. */
     fkv_ignore(abort_logged(t));
     txn_end(t);

@@ -183,7 +183,7 @@ struct fkv_store {
     int compacting;                 /* mu; a compaction is running: one at a time */
 
     fkv_txn *writer;      /* mu; holds the writer lock */
-    memtable_spare spare; /* of all memtables */
+    memtable_spare spare; /* of those that this process seals */
     memtable *active;     /* writer; current->active, which keeps it alive */
     uint64_t last_seq;    /* writer */
     wal_segment *log;     /* writer; NULL until the first write */

@@ -87,11 +87,8 @@ static fkv_status lock_out_processes(fkv_txn *t, uint32_t timeout_ms)
     return rc;
 }
 
-/* Back to idle. */
-static void end_transaction(fkv_txn *t)
+static void be_idle(fkv_txn *t)
 {
-    fkv_store *s = t->store;
-
     t->active = t->prepared = t->logged = t->logged_sync = t->tables_stay = 0;
     t->prepare_ns = 0;
     t->mark_count = 0;
@@ -102,6 +99,14 @@ static void end_transaction(fkv_txn *t)
         batch_unref(t->writes);
         t->writes = NULL;
     }
+}
+
+/* Back to idle. */
+static void end_transaction(fkv_txn *t)
+{
+    fkv_store *s = t->store;
+
+    be_idle(t);
     if (!s->unsure) { /* else whoever writes next decides what is in the log (follow.c) */
         shared_page *page = store_page(s);
         atomic_store_explicit(&page->committed_lsn, atomic_load(&s->followed),
@@ -255,6 +260,13 @@ uint64_t fkv_txn_writes(const fkv_txn *t)
     uint64_t in_runs = t->run_count ? t->spilled : 0;
 
     return t->active ? in_runs + batch_live(t->writes) : 0;
+}
+
+void txn_forget(fkv_txn *t)
+{
+    t->run_count = 0; /* not freed: env_posix_fork.c */
+    t->ready = NULL;
+    be_idle(t);
 }
 
 void txn_end(fkv_txn *t)

@@ -142,15 +142,144 @@ static void the_child_opens_its_own(void)
     fkv_close(s);
 }
 
+/* -- what a child ends that the parent began --------------------------------------------------- */
+
+/* Processes tell each other when to go on, by a byte. */
+typedef struct baton {
+    int ends[2];
+} baton;
+
+static void baton_pass(const baton *b)
+{
+    if (write(b->ends[1], "x", 1) != 1) _exit(100);
+}
+
+static void baton_take(const baton *b)
+{
+    char c;
+    if (read(b->ends[0], &c, 1) != 1) _exit(101);
+}
+
+/* Another process, which has seen the store as it was at first, and writes when it is told to. */
+static pid_t start_other(const baton *to, const baton *from)
+{
+    fkv_store *s = NULL;
+    fkv_txn *t = NULL;
+    pid_t other = fork();
+
+    if (other != 0) return other;
+    baton_take(to);
+    if (fkv_open(path, &options, &s) || fkv_txn_new(s, &t) || !has(s, "before")) _exit(1);
+    baton_pass(from);
+    baton_take(to);
+    switch (put(t, "other")) {
+    case FKV_OK:
+        _exit(0);
+    case FKV_BUSY:
+        _exit(2);
+    default:
+        _exit(3);
+    }
+}
+
+static int end_of(pid_t child)
+{
+    int status = -1;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+typedef enum ending { ROLLBACK, COMMIT, IN_DOUBT, FREE, ENDINGS } ending;
+
+static pid_t start_child(const baton *go, ending how, fkv_txn *begun)
+{
+    pid_t child = fork();
+
+    if (child != 0) return child;
+    baton_take(go);
+    if (how == ROLLBACK) fkv_txn_rollback(begun);
+    if (how == COMMIT) fkv_txn_commit(begun);
+    if (how == IN_DOUBT) fkv_txn_leave_in_doubt(begun);
+    if (how == FREE) fkv_txn_free(begun);
+    _exit(0);
+}
+
+/* `late`: the child ends it when the parent has committed it and another one after it; else while
+** it is still open. */
+static void inherited(ending how, int late)
+{
+    baton to_other, from_other, to_child;
+    fkv_txn *t = NULL, *begun = NULL;
+    fkv_store *s = NULL;
+    pid_t other, child;
+
+    REQUIRE(!pipe(to_other.ends) && !pipe(from_other.ends) && !pipe(to_child.ends));
+    other = start_other(&to_other, &from_other);
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    REQUIRE(fkv_txn_new(s, &t) == FKV_OK && fkv_txn_new(s, &begun) == FKV_OK);
+    CHECK_STATUS(put(t, "before"), FKV_OK);
+    baton_pass(&to_other);
+    baton_take(&from_other);
+    CHECK_STATUS(fkv_txn_begin(begun, 0), FKV_OK);
+    CHECK_STATUS(fkv_txn_put(begun, text("begun"), text("v")), FKV_OK);
+    if (how == COMMIT) CHECK_STATUS(fkv_txn_prepare(begun, FKV_SYNC), FKV_OK);
+    child = start_child(&to_child, how, begun);
+    if (!late) {
+        baton_pass(&to_child);
+        CHECK(end_of(child) == 0);
+        baton_pass(&to_other);
+        CHECK(end_of(other) == 2); /* busy: the parent is writing */
+    }
+    CHECK_STATUS(fkv_txn_prepare(begun, FKV_SYNC), FKV_OK);
+    fkv_txn_commit(begun);
+    CHECK_STATUS(put(t, "after"), FKV_OK);
+    if (late) {
+        baton_pass(&to_child);
+        CHECK(end_of(child) == 0);
+        baton_pass(&to_other);
+        CHECK(end_of(other) == 0);
+    }
+    CHECK_STATUS(put(t, "last"), FKV_OK);
+    fkv_txn_free(t);
+    fkv_txn_free(begun);
+    fkv_close(s);
+    s = NULL;
+    REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
+    CHECK(has(s, "before") && has(s, "begun") && has(s, "after") && has(s, "last"));
+    CHECK(!late || has(s, "other"));
+    fkv_close(s);
+    for (int i = 0; i < 2; i++)
+        CHECK(!close(to_other.ends[i]) && !close(from_other.ends[i]) && !close(to_child.ends[i]));
+}
+
+static void remove_folder(void)
+{
+    char command[96];
+
+    (void)snprintf(command, sizeof command, "rm -rf %s", path);
+    CHECK(system(command) == 0);
+}
+
+static void the_child_ends_what_the_parent_began(void)
+{
+    (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
+    for (ending how = 0; how < ENDINGS; how++)
+        for (int late = 0; late < 2; late++) {
+            int failures = check_failures;
+            inherited(how, late);
+            if (check_failures > failures) (void)printf("ending %d, late %d\n", (int)how, late);
+            remove_folder();
+        }
+}
+
 static void prepare_folder(void)
 {
     (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
     the_child_is_inert();
     the_child_keeps_no_lock();
     the_child_opens_its_own();
-    char command[96];
-    (void)snprintf(command, sizeof command, "rm -rf %s", path);
-    CHECK(system(command) == 0);
+    remove_folder();
 }
 
-TEST_MAIN("test_fork", TEST_CASE(prepare_folder))
+TEST_MAIN("test_fork", TEST_CASE(prepare_folder), TEST_CASE(the_child_ends_what_the_parent_began))

@@ -547,6 +547,7 @@ static void no_memory(void)
         const char *text;
     } cases[] = {{open_dir, "cannot open directory"},
                  {open_to_read, "cannot open"},
+                 {share, "cannot map"},
                  {start_thread, "cannot start thread"},
                  {make_mutex, "cannot make"},
                  {make_condition, "cannot make"}};

@@ -200,6 +200,7 @@ typedef struct inherited {
     env_mutex *mutex;
     env_cond *cond;
     env_thread *thread;
+    char *page; /* shared with whoever has the file */
     int stop;
 } inherited;
 
@@ -225,6 +226,9 @@ static int in_child(inherited *h, uint32_t forks)
     if (env->file_read(env, h->s.file, 0, data, 4, &got) != FKV_IOERR) return 2;
     if (!strstr(fkv_errmsg(), strerror(EBADF))) return 3;
     if (env->dir_sync(env, h->s.dir) != FKV_IOERR_SYNC) return 4;
+    if (memcmp(h->page, "0123456789", 10) != 0) return 7;
+    memset(h->page, 'x', 10); /* in a copy */
+    env->file_unshare(env, h->page, 10);
     env->mutex_lock(env, h->mutex); /* the parent holds it */
     env->cond_wait(env, h->cond, h->mutex, 0);
     env->cond_wake_all(env, h->cond);
@@ -253,6 +257,7 @@ static void what_a_child_inherits(void)
     REQUIRE_OK(env->mutex_new(env, &h.mutex));
     REQUIRE_OK(env->cond_new(env, &h.cond));
     REQUIRE_OK(env->thread_start(env, wait_for_stop, &h, "waits", &h.thread));
+    REQUIRE_OK(env->file_share(env, h.s.file, 10, (void **)&h.page));
     env->mutex_lock(env, h.mutex);
     child = fork();
     REQUIRE(child >= 0);
@@ -269,11 +274,34 @@ static void what_a_child_inherits(void)
     env->thread_join(env, h.thread);
     CHECK(holds(&h.s, "file", "0123456789"));
     CHECK_STATUS(env->dir_sync(env, h.s.dir), FKV_OK);
+    env->file_unshare(env, h.page, 10);
     env->cond_free(env, h.cond);
     env->mutex_free(env, h.mutex);
     scene_close(&h.s);
 }
 
+/* It has no memory for a copy of what is shared, so it has nothing there. */
+static void a_child_without_memory(void)
+{
+    int status = -1;
+    void *page = NULL;
+    pid_t child;
+    scene s;
+
+    REQUIRE(scene_open(&s));
+    REQUIRE_OK(s.env->file_share(s.env, s.file, 10, &page));
+    trick("mmap", ENOMEM);
+    child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) _exit(trick_end() && msync(page, 10, MS_ASYNC) < 0 && errno == ENOMEM ? 0 : 1);
+    (void)trick_end();
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(memcmp(page, "0123456789", 10) == 0);
+    s.env->file_unshare(s.env, page, 10);
+    scene_close(&s);
+}
+
 TEST_MAIN("test_io_world", TEST_CASE(boots_that_do_not_tell), TEST_CASE(beyond_every_file),
           TEST_CASE(which_file_systems_share), TEST_CASE(modes_after_the_file),
-          TEST_CASE(endless_sleeps_end), TEST_CASE(what_a_child_inherits))
+          TEST_CASE(endless_sleeps_end), TEST_CASE(what_a_child_inherits),
+          TEST_CASE(a_child_without_memory))
