@@ -5,6 +5,16 @@
 #include "base/alloc.h"
 #include "base/sabotage.h"
 
+/* Whoever still reads in a memtable that has gone is to be found out. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define FORBID(p, bytes) ASAN_POISON_MEMORY_REGION(p, bytes)
+#define PERMIT(p, bytes) ASAN_UNPOISON_MEMORY_REGION(p, bytes)
+#else
+#define FORBID(p, bytes) ((void)(p))
+#define PERMIT(p, bytes) ((void)(p))
+#endif
+
 /* Not full means used < full_bytes; a batch adds at most full_bytes of records and nodes; and nodes
 ** may be owed from before: 96 a record against at least 64 used (24 of record, 40 of node), so less
 ** than 2 * full_bytes. Pages that are never touched cost nothing. */
@@ -23,6 +33,7 @@ fkv_status memtable_new(fkv_env *env, memtable_spare *spare, size_t full_bytes, 
     *out = NULL;
     if (!m) return FKV_RAISE(FKV_NOMEM);
     if (arena) {
+        PERMIT(arena, arena_bytes(full_bytes));
         memtree_reuse(&m->tree, env, arena, arena_bytes(full_bytes));
     } else {
         rc = memtree_init(&m->tree, env, arena_bytes(full_bytes), NULL);
@@ -48,8 +59,11 @@ void memtable_ref(memtable *m)
 void memtable_unref(memtable *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1) return;
-    if (m->spare && m->tree.capacity == arena_bytes(m->full_bytes))
+    if (m->spare && m->tree.capacity == arena_bytes(m->full_bytes)) {
+        FORBID(m->tree.arena, m->tree.capacity);
         m->tree.arena = atomic_exchange(&m->spare->arena, m->tree.arena);
+        if (m->tree.arena) PERMIT(m->tree.arena, m->tree.capacity);
+    }
     memtree_release(&m->tree);
     alloc_free(m);
 }
@@ -58,7 +72,9 @@ void memtable_spare_release(memtable_spare *spare, fkv_env *env, size_t full_byt
 {
     uint8_t *arena = atomic_exchange(&spare->arena, NULL);
 
-    if (arena) env->unmap(env, arena, arena_bytes(full_bytes));
+    if (!arena) return;
+    PERMIT(arena, arena_bytes(full_bytes));
+    env->unmap(env, arena, arena_bytes(full_bytes));
 }
 
 int memtable_full(const memtable *m)

@@ -13,7 +13,8 @@
 
 /* The arena that a memtable has left behind, for the next one: a fill spends a sixth of its time on
 ** pages that are mapped, cleared and touched for the first time. One for a store, whose memtables
-** are all of one size; outlives them. Threads: any. */
+** are all of one size; outlives them. A process that only follows others has none: it would hold
+** memory for nothing. Threads: any. */
 typedef struct memtable_spare {
     _Atomic(uint8_t *) arena;
 } memtable_spare;

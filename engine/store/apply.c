@@ -8,7 +8,7 @@ static fkv_status new_active(fkv_store *s, size_t size, uint32_t count)
 {
     memtable *fresh = NULL;
     superversion *next = NULL;
-    fkv_status rc = memtable_new(s->env, &s->spare, s->options.memtable_bytes, s->last_seq, &fresh);
+    fkv_status rc = memtable_new(s->env, NULL, s->options.memtable_bytes, s->last_seq, &fresh);
 
     if (rc) return rc;
     rc = memtable_room(fresh, size, count);

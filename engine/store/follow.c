@@ -135,7 +135,7 @@ fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables)
 {
     memtable *fresh = NULL;
     superversion *view = NULL;
-    fkv_status rc = memtable_new(s->env, &s->spare, s->options.memtable_bytes, m->last_seq, &fresh);
+    fkv_status rc = memtable_new(s->env, NULL, s->options.memtable_bytes, m->last_seq, &fresh);
 
     if (!rc) rc = superversion_new(s, m->edit, fresh, NULL, 0, NULL, tables, &view);
     if (!rc) {
@@ -212,7 +212,7 @@ static fkv_status reload(fkv_store *s, int wait)
         give_right(s);
         return rc;
     }
-    rc = memtable_new(s->env, &s->spare, s->options.memtable_bytes, m.last_seq, &fresh);
+    rc = memtable_new(s->env, NULL, s->options.memtable_bytes, m.last_seq, &fresh);
     if (!rc) {
         s->env->mutex_lock(s->env, s->mu);
         rc = adopt(s, &m, &tables, fresh);

@@ -549,6 +549,7 @@ static inline uint64_t txn_position(const fkv_txn *t)
 }
 
 void txn_end(fkv_txn *t); /* back to idle, writer lock released; runs not committed are dropped */
+void txn_forget(fkv_txn *t); /* after fork(): it is the parent's, nobody is told of its end */
 FKV_MUST_CHECK fkv_status txn_spill(fkv_txn *t);
 void txn_keep_runs(fkv_txn *t); /* forget them, but leave the files: the log names them, in doubt */
 void txn_drop_runs(fkv_txn *t, uint64_t after); /* those with writes after this position */
