@@ -5,6 +5,8 @@
 ** whole records; what lies beyond is being written, or is what a dead writer left. So a read never
 ** goes beyond the limit it is given, and with no limit what was read is not kept.
 */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "wal/format.h"
 
@@ -19,6 +21,7 @@ struct wal_tail {
     uint8_t *bytes;    /* of the file, from position `from` on */
     size_t size, capacity;
     uint64_t from;
+    int beyond; /* the bytes may be such as are being written */
     char name[FILENAME_BYTES_MAX];
 };
 
@@ -71,27 +74,44 @@ void wal_tail_seek(wal_tail *t, uint64_t lsn)
     t->size = 0;
 }
 
+/* Let the buffer begin at `position`, with room for so many bytes; what it has from there on stays:
+** it lay below a limit, so it will not change. */
+static fkv_status make_room(wal_tail *t, size_t bytes)
+{
+    size_t keep = 0;
+
+    if (t->position >= t->from && t->position - t->from < t->size) {
+        keep = t->size - (size_t)(t->position - t->from);
+        memmove(t->bytes, t->bytes + (t->size - keep), keep);
+    }
+    t->size = keep;
+    t->from = t->position;
+    if (bytes > t->capacity) {
+        uint8_t *larger = alloc_resize(t->bytes, bytes);
+        if (!larger) return FKV_RAISE(FKV_NOMEM);
+        t->bytes = larger;
+        t->capacity = bytes;
+    }
+    return FKV_OK;
+}
+
 /* Have at least `want` bytes from `position` on in memory, if the file goes that far. */
 static fkv_status fill(wal_tail *t, size_t want, uint64_t limit_lsn)
 {
     uint64_t left = limit_lsn - t->position;
-    size_t bytes = want < CHUNK ? CHUNK : want;
+    size_t bytes = want < CHUNK ? CHUNK : want, got = 0;
     fkv_status rc;
 
     if (t->size && t->position >= t->from && t->position - t->from + want <= t->size) return FKV_OK;
     if (bytes > left) bytes = (size_t)left;
-    if (bytes > t->capacity) {
-        alloc_free(t->bytes);
-        t->capacity = 0;
-        t->bytes = alloc_bytes(bytes);
-        if (!t->bytes) return FKV_RAISE(FKV_NOMEM);
-        t->capacity = bytes;
-    }
-    t->size = 0;
-    t->from = t->position;
-    rc = t->env->file_read(t->env, t->file, WAL_SEGMENT_HEADER + (t->position - t->info.start_lsn),
-                           t->bytes, bytes, &t->size);
-    if (rc) t->size = 0;
+    if (limit_lsn == UINT64_MAX) t->size = 0;
+    rc = make_room(t, bytes);
+    if (rc) return rc;
+    if (t->size >= bytes) return FKV_OK;
+    rc = t->env->file_read(t->env, t->file,
+                           WAL_SEGMENT_HEADER + (t->from + t->size - t->info.start_lsn),
+                           t->bytes + t->size, bytes - t->size, &got);
+    t->size = rc ? 0 : t->size + got;
     return rc;
 }
 
@@ -102,7 +122,8 @@ fkv_status wal_tail_next(wal_tail *t, uint64_t limit_lsn, wal_record *out)
 
     if (t->position >= limit_lsn || limit_lsn - t->position < WAL_RECORD_HEADER)
         return FKV_NOTFOUND;
-    if (limit_lsn == UINT64_MAX) t->size = 0;
+    if (limit_lsn == UINT64_MAX || t->beyond) t->size = 0;
+    t->beyond = limit_lsn == UINT64_MAX;
     rc = fill(t, WAL_RECORD_HEADER, limit_lsn);
     if (rc) return rc;
     at = t->position - t->from;

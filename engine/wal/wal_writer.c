@@ -156,22 +156,23 @@ static fkv_status ensure_allocated(wal_segment *s, uint64_t bytes)
     return FKV_OK;
 }
 
-/* Write zeros from `offset`, the end of the log, where a record of so many bytes is to be. */
-static fkv_status zero_ahead(wal_segment *s, uint64_t offset, uint64_t bytes)
+/* Write zeros behind a record of so many bytes that is to be written at `offset`, the end of the
+** log. Where that fails nothing is lost but its use. */
+static void zero_ahead(wal_segment *s, uint64_t offset, uint64_t bytes)
 {
     static const uint8_t zeros[ZEROS];
-    uint64_t end = offset + bytes + ZEROS_AHEAD;
+    uint64_t at = offset + bytes;
+    fkv_status rc = FKV_OK;
 
-    if (offset + bytes <= s->zeroed || bytes > SMALL) return FKV_OK;
-    if (end > s->allocated) end = s->allocated;
-    for (uint64_t at = offset + bytes; at < end;) {
-        size_t n = end - at < ZEROS ? (size_t)(end - at) : ZEROS - (size_t)(at % ZEROS);
-        fkv_status rc = s->env->file_write(s->env, s->file, at, zeros, n);
-        if (rc) return rc;
+    if (at <= s->zeroed || bytes > SMALL) return;
+    s->zeroed = at + ZEROS_AHEAD < s->allocated ? at + ZEROS_AHEAD : s->allocated;
+    while (!rc && at < s->zeroed) {
+        uint64_t left = s->zeroed - at;
+        size_t n = left < ZEROS ? (size_t)left : ZEROS - (size_t)(at % ZEROS);
+        rc = s->env->file_write(s->env, s->file, at, zeros, n);
         at += n;
     }
-    s->zeroed = end;
-    return FKV_OK;
+    fkv_ignore(rc);
 }
 
 static fkv_status append(wal_segment *s, const wal_record *r, uint8_t *record, size_t payload_size,
@@ -184,8 +185,8 @@ static fkv_status append(wal_segment *s, const wal_record *r, uint8_t *record, s
 
     if (lsn) *lsn = at;
     rc = ensure_allocated(s, offset + bytes + (uint64_t)reserve_marks * WAL_RECORD_HEADER);
-    if (!rc && r->flags & WAL_FLAG_SYNC) rc = zero_ahead(s, offset, bytes);
     if (rc) return rc;
+    if (r->flags & WAL_FLAG_SYNC) zero_ahead(s, offset, bytes);
     memset(record, 0, WAL_RECORD_HEADER);
     put_u32(record + REC_SIZE, (uint32_t)payload_size);
     put_u64(record + REC_LSN, at);
