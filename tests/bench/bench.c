@@ -122,17 +122,26 @@ static int compare_values(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of one figure: the median; where it is a bound that was kept or not, the worst. */
+double bench_median(const double *values, int count)
+{
+    double sorted[ROUNDS_MAX];
+
+    memcpy(sorted, values, (size_t)count * sizeof *sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, compare_values);
+    return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
+}
+
+/* Of one figure: the median; of pauses and memory the worst. */
 static void merge_metric(const result_row *rounds, int count, int e, int m, bench_result *out)
 {
     int worst = m == COMMIT_MAX || m == PAUSE || m == MEMORY || m == MEMORY_BULK;
-    double values[ROUNDS_MAX];
+    double *each = out->each[m], most = 0;
 
-    for (int i = 0; i < count; i++) values[i] = rounds[i][e].value[m];
-    qsort(values, (size_t)count, sizeof *values, compare_values);
-    out->lowest[m] = values[0];
-    out->highest[m] = values[count - 1];
-    out->value[m] = worst ? values[count - 1] : (values[(count - 1) / 2] + values[count / 2]) / 2;
+    for (int i = 0; i < count; i++) {
+        each[i] = rounds[i][e].value[m];
+        if (each[i] > most) most = each[i];
+    }
+    out->value[m] = worst ? most : bench_median(each, count);
 }
 
 /* An engine that has failed in one round has failed. */

@@ -34,8 +34,9 @@
 **
 ** Rounds. Machines are noisy, and a neighbour that is busy for ten seconds is busy beside one
 ** engine. So all engines are run in turns, three times, and what is said of each is the median (of
-** pauses and memory the worst); lowest and highest are in results.tsv. Another round is begun only
-** if, by the time that those before it took, it ends within nine minutes.
+** pauses and memory the worst); lowest and highest are in results.tsv. Of a goal that compares an
+** engine with itself it is the median of the ratios, as both sides were measured together. Another
+** round is begun only if, by the time that those before it took, it ends within nine minutes.
 **
 ** Each engine is measured in four processes, so that memory and opening are its own:
 **
@@ -134,8 +135,8 @@ typedef struct curve {
 /* What the processes of one engine have found out; 0 is not measured. */
 typedef struct bench_result {
     double value[METRICS];
-    double lowest[METRICS], highest[METRICS]; /* of all rounds */
-    double written;                           /* bytes, by the fill alone */
+    double each[METRICS][ROUNDS_MAX]; /* of all rounds */
+    double written;                   /* bytes, by the fill alone */
     curve curve;
     int done; /* phases */
 } bench_result;
@@ -170,6 +171,7 @@ void row_check(peer_slice value, uint64_t n);
 __attribute__((noreturn, format(printf, 1, 2))) void bench_fail(const char *format, ...);
 FILE *bench_create(const bench_options *o, const char *name); /* a new file among the results */
 double bench_now(void);                                       /* seconds */
+double bench_median(const double *values, int count);         /* at most ROUNDS_MAX */
 void host_path(char *out, const bench_options *o, const char *name);
 void host_make_dir(const char *path);
 double host_disk_bytes(const char *dir); /* blocks of all files below it */

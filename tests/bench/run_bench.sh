@@ -26,6 +26,7 @@ bench() { # its table is in results.txt
 }
 
 ENGINE=fastkv,fastkv.h check "a run through SQL and the C header" bench
+check "two rounds" grep -q '^The median of 2 rounds' "$out/results.txt"
 check "rates are there" grep -q '^fill, keys at random .*[0-9]' "$out/results.txt"
 check "an absolute goal is judged" \
     grep -qE '^fastkv +delete a prefix .*(met|MISSED)$' "$out/results.txt"
