@@ -2,6 +2,8 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
+#define ESTIMATE_MAX 1e15 /* rows, or bytes: more than there can be */
+
 /* Borrow the writer lock for a moment, through a transaction without writes. */
 static fkv_status as_writer(fkv_store *s, fkv_status (*step)(fkv_store *))
 {
@@ -149,6 +151,15 @@ static uint64_t memtable_rows(const memtable *m, uint64_t seq, fkv_slice from, f
     return rows;
 }
 
+/* *sum += share * n, within ESTIMATE_MAX: n is what a manifest says. */
+static void add_share(uint64_t *sum, double share, double n)
+{
+    double part = share * n;
+
+    if (part > 0) *sum += part < ESTIMATE_MAX ? (uint64_t)part : (uint64_t)ESTIMATE_MAX;
+    if (*sum > (uint64_t)ESTIMATE_MAX) *sum = (uint64_t)ESTIMATE_MAX;
+}
+
 void fkv_estimate(fkv_store *s, fkv_slice from, fkv_slice to, uint64_t *rows, uint64_t *bytes)
 {
     superversion *v = store_current(s);
@@ -170,8 +181,8 @@ void fkv_estimate(fkv_store *s, fkv_slice from, fkv_slice to, uint64_t *rows, ui
                 continue;
             }
             share = file_share(f, from, to);
-            *rows += (uint64_t)(share * (double)(f->summary.entries - f->summary.deletions));
-            *bytes += (uint64_t)(share * (double)f->summary.raw_bytes);
+            add_share(rows, share, (double)f->summary.entries - (double)f->summary.deletions);
+            add_share(bytes, share, (double)f->summary.raw_bytes);
         }
     }
     superversion_unref(v);

@@ -13,7 +13,7 @@ typedef struct metric_info {
 
 static const metric_info metrics[METRICS] = {
     [FILL_RANDOM] = {"fill, keys at random", "rows/s", 1, 0},
-    [FILL_FIRST] = {"  its first million", "rows/s", 1, 0},
+    [FILL_FIRST] = {"  the first million", "rows/s", 1, 0},
     [FILL_SEQUENTIAL] = {"fill, keys in order", "rows/s", 1, 0},
     [BULK] = {"INSERT ... SELECT, sorted", "rows/s", 1, 0},
     [COMMIT_ONE] = {"one-row commits", "rows/s", 1, 0},
