@@ -376,7 +376,7 @@ static void put_row_value(gen *g, const source *s)
     put(g, ", ");
     put_name(g, s, b);
     put(g, ") ");
-    switch (g->keep_order ? 0 : below(g, 6)) {
+    switch (g->keep_order ? 0 : below(g, g->no_pair_in ? 4 : 6)) {
     case 4:
         /* +: SQLite checks what a virtual table finds without the affinity of these columns. */
         put(g, "IN (SELECT +");

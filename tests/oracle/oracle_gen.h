@@ -45,6 +45,7 @@ typedef struct gen {
     int exact;            /* an equality fixes the very value: see oracle_query.c */
     int fuzzy;            /* one was written that does not */
     int once;             /* the statement must not be run again with other parameters */
+    int no_pair_in;       /* no pair IN (SELECT ...) */
     int column_range;     /* one between two columns was written: see put_column_bound() */
     int bound_low;        /* a text below all letters was bound */
     int no_pattern;       /* no LIKE, no GLOB */

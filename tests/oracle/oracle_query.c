@@ -249,7 +249,11 @@ static unsigned put_join(gen *g)
         g->no_pattern = 0;
         put(g, CLOSE);
     }
+    /* For rows that a RIGHT JOIN has not matched, SQLite 3.40 looks a pair up in a native table
+    ** by a list that it has made for another use of it: it finds none. */
+    g->no_pair_in = strcmp(join, "RIGHT JOIN") == 0 || strcmp(join, "FULL JOIN") == 0;
     put_where(g, s, 2, 30);
+    g->no_pair_in = 0;
     return put_order_and_limit(g, s, 2);
 }
 
