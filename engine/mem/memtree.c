@@ -131,7 +131,7 @@ uint32_t memtree_alloc(memtree *t, size_t bytes)
     return (uint32_t)(at / MEM_UNIT);
 }
 
-/* A node, on cache-line boundaries. */
+/* A node, on cache-line boundaries. REQUIRES: skip <= UINT16_MAX. */
 static uint32_t alloc_node(memtree *t, unsigned level, size_t skip)
 {
     arena_header *h = tree_header(t);
@@ -141,18 +141,21 @@ static uint32_t alloc_node(memtree *t, unsigned level, size_t skip)
 
     atomic_store_explicit(&h->used, at + bytes, memory_order_relaxed);
     atomic_store_explicit(&n->perm, 0, memory_order_relaxed);
-    n->skip = (uint16_t)(skip > UINT16_MAX ? UINT16_MAX : skip);
+    n->skip = (uint16_t)skip;
     n->level = (uint8_t)level;
     n->filled = 0;
     n->reserved = 0;
     return (uint32_t)(at / MEM_UNIT);
 }
 
-/* Bytes that all keys in [low, high) share. */
+/* Bytes that all keys in [low, high) share, as far as a node can say. */
 static size_t fence_skip(const memtree *t, uint32_t low, uint32_t high)
 {
+    size_t shared;
+
     if (!low || !high) return 0;
-    return slice_common(tree_key(t, low), tree_key(t, high));
+    shared = slice_common(tree_key(t, low), tree_key(t, high));
+    return shared < UINT16_MAX ? shared : UINT16_MAX;
 }
 
 uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned count, uint32_t low,
@@ -161,7 +164,6 @@ uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned cou
     size_t skip = fence_skip(t, low, high);
     uint64_t prefix[LEAF_SLOTS];
 
-    if (skip > UINT16_MAX) skip = UINT16_MAX;
     for (unsigned i = 0; i < count; i++) prefix[i] = key_prefix(tree_key(t, records[i].key), skip);
     return memtree_build_leaf_of(t, records, prefix, count, skip);
 }

@@ -57,7 +57,7 @@ typedef struct child_entry {
 uint32_t memtree_build_leaf(memtree *t, const child_entry *records, unsigned count, uint32_t low,
                             uint32_t high);
 /* A leaf of keys that share `skip` bytes, as do all between its two fences; prefix: the eight after
-** that. */
+** that. REQUIRES: skip <= UINT16_MAX. */
 uint32_t memtree_build_leaf_of(memtree *t, const child_entry *records, const uint64_t *prefix,
                                unsigned count, size_t skip);
 uint32_t memtree_build_inner(memtree *t, unsigned level, const child_entry *entries, unsigned count,

@@ -104,7 +104,7 @@ static fkv_status fill(wal_tail *t, size_t want, uint64_t limit_lsn)
 
     if (t->size && t->position >= t->from && t->position - t->from + want <= t->size) return FKV_OK;
     if (bytes > left) bytes = (size_t)left;
-    if (limit_lsn == UINT64_MAX) t->size = 0;
+    if (t->beyond) t->size = 0;
     rc = make_room(t, bytes);
     if (rc) return rc;
     if (t->size >= bytes) return FKV_OK;

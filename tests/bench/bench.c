@@ -122,12 +122,17 @@ static int compare_values(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+void bench_sort(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_values);
+}
+
 double bench_median(const double *values, int count)
 {
     double sorted[ROUNDS_MAX];
 
     memcpy(sorted, values, (size_t)count * sizeof *sorted);
-    qsort(sorted, (size_t)count, sizeof *sorted, compare_values);
+    bench_sort(sorted, (size_t)count);
     return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
 

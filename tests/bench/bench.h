@@ -171,6 +171,7 @@ void row_check(peer_slice value, uint64_t n);
 __attribute__((noreturn, format(printf, 1, 2))) void bench_fail(const char *format, ...);
 FILE *bench_create(const bench_options *o, const char *name); /* a new file among the results */
 double bench_now(void);                                       /* seconds */
+void bench_sort(double *values, size_t count);                /* ascending */
 double bench_median(const double *values, int count);         /* at most ROUNDS_MAX */
 void host_path(char *out, const bench_options *o, const char *name);
 void host_make_dir(const char *path);

@@ -86,13 +86,6 @@ void phase_load(const bench_run *r)
 
 /* -- fill ----------------------------------------------------------------------------------- */
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
 void phase_fill(const bench_run *r)
 {
     uint64_t rows = r->o->rows, first = rows < 1000000 ? rows : 1000000;
@@ -110,8 +103,8 @@ void phase_fill(const bench_run *r)
         took += fill_rows(r->ops, db, first, rows, 1, commits, pauses);
     }
     value[FILL_RANDOM] = (double)rows / took;
-    qsort(commits, count, sizeof *commits, compare);
-    qsort(pauses, count, sizeof *pauses, compare);
+    bench_sort(commits, count);
+    bench_sort(pauses, count);
     value[COMMIT_P999] = commits[(uint64_t)ceil(0.999 * (double)count) - 1];
     value[COMMIT_MAX] = commits[count - 1];
     value[PAUSE] = pauses[count - 1];

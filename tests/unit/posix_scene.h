@@ -4,7 +4,7 @@
 #ifndef FKV_TESTS_POSIX_SCENE_H
 #define FKV_TESTS_POSIX_SCENE_H
 
-#include "base/alloc.h"
+#include "dry_heap.h"
 #include "io/env.h"
 #include "unit/posix_hook.h"
 
@@ -58,20 +58,5 @@ static void scene_close(scene *s)
     s->env->dir_close(s->env, s->dir);
     CHECK_STATUS(s->env->dir_remove(s->env, s->path), FKV_OK);
 }
-
-/* A heap with so many allocations left. */
-static int heap_left;
-
-static void *dry_resize(void *ptr, size_t size)
-{
-    return heap_left-- > 0 ? realloc(ptr, size) : NULL;
-}
-
-static void dry_release(void *ptr)
-{
-    free(ptr);
-}
-
-static const alloc_hook dry_heap = {dry_resize, dry_release};
 
 #endif

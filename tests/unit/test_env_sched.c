@@ -4,8 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/alloc.h"
 #include "check.h"
+#include "dry_heap.h"
 #include "io/env.h"
 
 enum { THREADS = 4, ROUNDS = 50 };
@@ -390,13 +390,6 @@ static void a_deadlock_is_told(void)
     CHECK(strstr(text, "a thread waits without the mutex"));
 }
 
-static int heap_left;
-
-static void *dry_resize(void *p, size_t size)
-{
-    return heap_left-- > 0 ? realloc(p, size) : NULL;
-}
-
 static void pass_by(void *arg)
 {
     (void)arg;
@@ -405,7 +398,6 @@ static void pass_by(void *arg)
 /* Everything that is made, with less and less that it may allocate. */
 static void no_memory(void)
 {
-    static const alloc_hook dry = {dry_resize, free};
     env_sched how = {.seed = 1, .stuck = stuck};
     fkv_env *files = NULL, *env = NULL;
     env_mutex *m = NULL;
@@ -414,7 +406,7 @@ static void no_memory(void)
     int failed = 0;
 
     REQUIRE_OK(env_mem_new(&files));
-    alloc_set_hook(&dry);
+    alloc_set_hook(&dry_heap);
     for (int n = 0; !env && n < 100; n++) {
         heap_left = n;
         failed += env_sched_new(files, &how, &env) == FKV_NOMEM && !env;

@@ -45,6 +45,15 @@ static int has(fkv_store *s, const char *key)
     return rc == FKV_OK;
 }
 
+/* Its exit status; -1 if it has none. */
+static int end_of(pid_t child)
+{
+    int status = -1;
+
+    CHECK(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 /* What the child finds, as an exit status: 0 is right, else the number of the check. */
 static int in_child(fkv_store *s, fkv_txn *t, fkv_txn *open, fkv_snapshot *snap)
 {
@@ -69,7 +78,7 @@ static void the_child_is_inert(void)
     fkv_snapshot *snap = NULL;
     fkv_txn *t = NULL, *open = NULL;
     fkv_store *s = NULL;
-    int status = -1;
+    int said;
     pid_t child;
 
     REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
@@ -83,8 +92,9 @@ static void the_child_is_inert(void)
     child = fork();
     REQUIRE(child >= 0);
     if (child == 0) _exit(in_child(s, t, open, snap));
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    if (WIFEXITED(status)) (void)printf("the child said %d\n", WEXITSTATUS(status));
+    said = end_of(child);
+    CHECK(said == 0);
+    (void)printf("the child said %d\n", said);
     fkv_txn_commit(open);
     CHECK_STATUS(put(t, "after"), FKV_OK);
     CHECK(has(s, "before") && has(s, "during") && has(s, "after") && !has(s, "child"));
@@ -125,7 +135,6 @@ static void the_child_opens_its_own(void)
 {
     fkv_store *s = NULL;
     fkv_txn *t = NULL;
-    int status = -1;
     pid_t child = fork();
 
     REQUIRE(child >= 0);
@@ -136,7 +145,7 @@ static void the_child_opens_its_own(void)
         fkv_close(s);
         _exit(0);
     }
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK(end_of(child) == 0);
     REQUIRE(fkv_open(path, &options, &s) == FKV_OK);
     CHECK(has(s, "own"));
     fkv_close(s);
@@ -180,14 +189,6 @@ static pid_t start_other(const baton *to, const baton *from)
     default:
         _exit(3);
     }
-}
-
-static int end_of(pid_t child)
-{
-    int status = -1;
-
-    CHECK(waitpid(child, &status, 0) == child);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 typedef enum ending { ROLLBACK, COMMIT, IN_DOUBT, FREE, ENDINGS } ending;
@@ -253,6 +254,11 @@ static void inherited(ending how, int late)
         CHECK(!close(to_other.ends[i]) && !close(from_other.ends[i]) && !close(to_child.ends[i]));
 }
 
+static void name_folder(void)
+{
+    (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
+}
+
 static void remove_folder(void)
 {
     char command[96];
@@ -263,7 +269,7 @@ static void remove_folder(void)
 
 static void the_child_ends_what_the_parent_began(void)
 {
-    (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
+    name_folder();
     for (ending how = 0; how < ENDINGS; how++)
         for (int late = 0; late < 2; late++) {
             int failures = check_failures;
@@ -275,7 +281,7 @@ static void the_child_ends_what_the_parent_began(void)
 
 static void prepare_folder(void)
 {
-    (void)snprintf(path, sizeof path, "/tmp/fastkv-fork-%d", (int)getpid());
+    name_folder();
     the_child_is_inert();
     the_child_keeps_no_lock();
     the_child_opens_its_own();

@@ -1,7 +1,7 @@
 /* io/: what is left after a power cut of the memory env, and what env_fault does when armed. */
 #include "check.h"
 
-#include "base/alloc.h"
+#include "dry_heap.h"
 #include "io/env.h"
 
 enum { RW = ENV_WRITE | ENV_CREATE, SECTOR = 512 };
@@ -281,20 +281,6 @@ static void cut_against_model(void)
 
 /* -- without heap --------------------------------------------------------------------------- */
 
-static int heap_left;
-
-static void *dry_resize(void *ptr, size_t size)
-{
-    if (heap_left == 0) return NULL;
-    heap_left--;
-    return realloc(ptr, size);
-}
-
-static void dry_release(void *ptr)
-{
-    free(ptr);
-}
-
 static fkv_status ignore_each(void *arg, const char *name)
 {
     (void)arg;
@@ -343,7 +329,6 @@ static fkv_status exercise(fkv_env *env)
 
 static void memory_may_run_out(void)
 {
-    static const alloc_hook dry_heap = {dry_resize, dry_release};
     fkv_status rc = FKV_NOMEM;
 
     alloc_set_hook(&dry_heap);

@@ -18,7 +18,7 @@
 */
 #include "pick_shape.h"
 
-#include "base/alloc.h"
+#include "dry_heap.h"
 
 static const pick_options usual = {.level0_trigger = 4, .base_bytes = 10 * MB, .multiplier = 10};
 
@@ -324,16 +324,8 @@ static void expired_rows(void)
 
 /* -- without heap --------------------------------------------------------------------------- */
 
-static int heap_left;
-
-static void *dry_resize(void *ptr, size_t size)
-{
-    return heap_left-- > 0 ? realloc(ptr, size) : NULL;
-}
-
 static void no_memory(void)
 {
-    static const alloc_hook dry_heap = {dry_resize, free};
     fkv_status rc = FKV_NOMEM;
     shape s = {0};
     int n = 0;

@@ -3,7 +3,7 @@
 ** in doubt. The logs here are written by hand, record by record, so that each of them is exactly
 ** what a rule speaks of; then the store is opened, asked for its rows, and opened once more.
 */
-#include "base/alloc.h"
+#include "dry_heap.h"
 #include "unit/hand_log.h"
 
 /* Sweeps visit every STRIDE-th place. */
@@ -491,21 +491,8 @@ static void a_directory_that_cannot_be_listed(void)
     CHECK(failed >= 2); /* looking for what is there; removing what was cut off */
 }
 
-static int64_t heap_left;
-
-static void *dry_resize(void *ptr, size_t size)
-{
-    return heap_left-- > 0 ? realloc(ptr, size) : NULL;
-}
-
-static void dry_release(void *ptr)
-{
-    free(ptr);
-}
-
 static void without_memory(void)
 {
-    static const alloc_hook dry_heap = {dry_resize, dry_release};
     int64_t failed = 0;
     int opened = 0;
 

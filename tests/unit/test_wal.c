@@ -18,7 +18,7 @@
 */
 #include "wal_model.h"
 
-#include "base/alloc.h"
+#include "dry_heap.h"
 
 /* A memory env that can refuse space but not writes, or write everything and then say it failed;
 ** env_fault cannot. */
@@ -337,13 +337,6 @@ static void failing_creation(void)
     CHECK(failures == 80); /* five steps of the six */
 }
 
-static int heap_left;
-
-static void *dry_resize(void *ptr, size_t size)
-{
-    return heap_left-- > 0 ? realloc(ptr, size) : NULL;
-}
-
 static void *no_map(fkv_env *env, size_t size, int dense)
 {
     (void)env;
@@ -354,7 +347,6 @@ static void *no_map(fkv_env *env, size_t size, int dense)
 
 static void no_memory(void)
 {
-    static const alloc_hook dry_heap = {dry_resize, free};
     wal_reader *r = NULL;
     journal j;
 

@@ -4,7 +4,7 @@
 */
 #include "wal_model.h"
 
-#include "base/alloc.h"
+#include "dry_heap.h"
 
 enum { LARGE_WORDS = 80 << 10 }; /* beyond what a tail reads at once */
 
@@ -83,17 +83,9 @@ static void follows_what_grows(void)
     }
 }
 
-static int heap_left;
-
-static void *dry_resize(void *p, size_t size)
-{
-    return heap_left-- > 0 ? realloc(p, size) : NULL;
-}
-
 /* It went on from a buffer that was not there any more. */
 static void no_memory_for_a_large_record(void)
 {
-    static const alloc_hook dry_heap = {dry_resize, free};
     wal_tail *t = NULL;
     wal_record w;
     journal j;
