@@ -24,6 +24,7 @@
 #include "audit/env_audit.h"
 #include "check.h"
 #include "io/env.h"
+#include "io/filename.h"
 
 enum { PAGE = 4096, HELD_MAX = 256, PAGES_MAX = 4 };
 
@@ -80,6 +81,14 @@ static inline void process_dies(process *p)
             abort();
         memcpy(p->pages[i], copy, PAGE);
     }
+}
+
+/* A lock file made anew has a page of its own; those who have the last one mapped keep it. */
+static inline void world_new_page(world *w)
+{
+    if (w->page >= 0) (void)close(w->page);
+    w->page = memfd_create("page", MFD_CLOEXEC);
+    if (w->page < 0 || ftruncate(w->page, PAGE)) abort();
 }
 
 /* Another operation. Not FKV_OK: it is not done. */
@@ -230,8 +239,12 @@ static inline fkv_status world_file_link(fkv_env *env, env_dir *dir, const char 
 
 static inline fkv_status world_file_remove(fkv_env *env, env_dir *dir, const char *name)
 {
+    fkv_status rc;
+
     WORLD_STEP("file_remove");
-    return files_of(env)->file_remove(files_of(env), dir, name);
+    rc = files_of(env)->file_remove(files_of(env), dir, name);
+    if (!rc && strcmp(name, FILENAME_LOCK) == 0) world_new_page(process_of(env)->w);
+    return rc;
 }
 
 /* -- locks and the page ------------------------------------------------------------------------ */
@@ -269,15 +282,17 @@ static inline fkv_status world_file_locked(fkv_env *env, env_file *file, uint64_
 static inline fkv_status world_file_share(fkv_env *env, env_file *file, size_t size, void **out)
 {
     process *p = process_of(env);
-    int prot = p->reads_only ? PROT_READ : PROT_READ | PROT_WRITE, i = 0;
+    int prot = p->reads_only ? PROT_READ : PROT_READ | PROT_WRITE, i = 0, linked = 0;
     void *base;
 
-    (void)file;
     *out = NULL;
     WORLD_STEP("file_share");
+    if (files_of(env)->file_linked(files_of(env), file, &linked)) abort();
     while (i < PAGES_MAX && p->pages[i]) i++;
     if (size != PAGE || i == PAGES_MAX) abort();
-    base = mmap(NULL, PAGE, prot, MAP_SHARED, p->w->page, 0);
+    /* (Whoever has a removed lock file meets nobody there.) */
+    base = linked ? mmap(NULL, PAGE, prot, MAP_SHARED, p->w->page, 0)
+                  : mmap(NULL, PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED) abort();
     *out = p->pages[i] = base;
     return FKV_OK;
@@ -367,8 +382,9 @@ static inline void process_begins(process *p, world *w)
 
 static inline void world_begins(world *w)
 {
-    *w = (world){.page = memfd_create("page", MFD_CLOEXEC), .clock_us = 1};
-    if (w->page < 0 || ftruncate(w->page, PAGE) || env_mem_new(&w->disk)) abort();
+    *w = (world){.page = -1, .clock_us = 1};
+    world_new_page(w);
+    if (env_mem_new(&w->disk)) abort();
     w->files = audited(w->disk);
 }
 
