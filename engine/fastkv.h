@@ -360,7 +360,7 @@ FKV_MUST_CHECK fkv_status fkv_flush(fkv_store *store);
 /* Flush, then merge all tables that overlap [from, to) down to the last level, and wait. */
 FKV_MUST_CHECK fkv_status fkv_compact(fkv_store *store, fkv_slice from, fkv_slice to);
 
-/* Make every commit so far durable. */
+/* Make every commit so far durable, those of other processes too. */
 FKV_MUST_CHECK fkv_status fkv_sync(fkv_store *store);
 
 /* Flush, and do all background work that is due or that an idle second would bring. */

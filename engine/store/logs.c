@@ -353,15 +353,15 @@ fkv_status store_sync_log(fkv_store *s)
 {
     for (;;) {
         log_entry e;
-        int is_tail = 0, finished;
+        int is_tail = 0;
         uint64_t end = 0;
         fkv_status rc;
 
         if (!claim_unsynced(s, &e, &is_tail)) return FKV_OK;
         rc = e.segment ? wal_segment_sync(e.segment, &end) : sync_old(s, e.number);
-        /* A segment that has a successor grows no more, nor does one of an earlier session. */
-        finished = !is_tail || (!e.segment && !atomic_load(&store_page(s)->log_tail));
-        unclaim(s, e.number, rc, finished, end);
+        /* A segment that has a successor grows no more. (The tail may look like one of an earlier
+        ** session, and be another process's, which is about to write its first record.) */
+        unclaim(s, e.number, rc, !is_tail, end);
         if (rc == FKV_IOERR_SYNC) store_poison(s);
         if (rc || is_tail) return rc;
     }

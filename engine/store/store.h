@@ -438,7 +438,7 @@ FKV_MUST_CHECK fkv_status store_add_log(fkv_store *s, uint64_t number, uint64_t 
 FKV_MUST_CHECK fkv_status store_start_log(fkv_store *s, uint64_t start_lsn);
 /* Before the first write of this open: directory in order, manifest says "not closed", log open. */
 FKV_MUST_CHECK fkv_status store_ensure_log(fkv_store *s);
-/* Sync all segments up to the end of the log as it is now. Poisons on failure. */
+/* Sync all segments that this process knows, up to the end of the log. Poisons on failure. */
 FKV_MUST_CHECK fkv_status store_sync_log(fkv_store *s);
 /* Binds log segments to their store. */
 static inline uint64_t store_id(const fkv_store *s)

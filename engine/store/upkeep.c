@@ -81,6 +81,8 @@ fkv_status fkv_compact(fkv_store *s, fkv_slice from, fkv_slice to)
 fkv_status fkv_sync(fkv_store *s)
 {
     fkv_status rc = store_check_writable(s);
+
+    if (!rc) rc = store_follow(s); /* others may have gone on in segments that we do not know */
     return rc ? rc : store_sync_log(s);
 }
 
