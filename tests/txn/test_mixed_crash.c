@@ -45,13 +45,15 @@ enum { OUTSIDE, IN_SYNC_STORE, IN_SYNC_HOST, IN_HOST_COMMIT, IN_STORE_COMMIT };
 
 /* What the processes share. */
 typedef struct shared {
-    atomic_long operations;     /* done so far */
-    long stop;                  /* exit before this one; 0 = never */
-    int torn;                   /* do half of it first, if it is a write */
-    atomic_int acknowledged;    /* steps that were */
-    int committing, past_hook;  /* inside the last statement of a step; behind the commit hook */
+    atomic_long operations;  /* done so far */
+    long stop;               /* exit before this one; 0 = never */
+    int torn;                /* do half of it first, if it is a write */
+    atomic_int acknowledged; /* steps that were */
+    /* Inside the last statement of a step; behind the commit hook. (The store's own threads write
+    ** and sync as well, and look at these.) */
+    atomic_int committing, past_hook;
     int where;                  /* of the exit */
-    int host_writes;            /* in the running step, to a database file */
+    atomic_int host_writes;     /* in the running step, to a database file */
     int step_writes[STEPS_MAX]; /* the same in an uninterrupted run */
     digest main_state[STEPS_MAX], aux_state[STEPS_MAX];
     int failures;
@@ -403,7 +405,9 @@ static int one_life(scene *sc, long n, int torn, long where[WHERE_KINDS])
     txn_folder(sc->folder);
     sh->stop = n;
     sh->torn = torn;
-    sh->host_writes = sh->committing = sh->past_hook = 0;
+    sh->host_writes = 0;
+    sh->committing = 0;
+    sh->past_hook = 0;
     atomic_store(&sh->operations, 0);
     atomic_store(&sh->acknowledged, 0);
     ended = in_child(workload, sc);
