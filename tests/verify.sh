@@ -29,7 +29,7 @@ suites|0|tests|suites
 io-error|100000|injections|program release crash/test_faults 19; program release crash/test_sql_faults 2
 power-cut|300000|states|program release crash/test_all_short_histories 2; program release crash/test_power_cut 2; program release crash/test_full_then_cut 2
 bit-flip|500000|flips|program release crash/test_damage 2; program release crash/test_damage 2
-schedules|5000|seeds|program release threads/test_schedules 8
+schedules|10000|seeds|program release threads/test_schedules 16
 sabotage|24|switches|script tests/sabotage.sh
 coverage-lines|95|percent|cover
 mount-cut|1000|cuts|program release crash/test_mount_cuts 10
