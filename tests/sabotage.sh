@@ -25,8 +25,8 @@ switches() {
 7|what the manifest says of a table is believed|issues/test_manifest_bounds
 8|the filter is built from half of the keys|unit/test_filter unit/test_table
 9|the block cache takes no reference for who asks|unit/test_cache model/test_engine_model
-10|compaction drops a tombstone while older values lie deeper|unit/test_pick_model model/test_engine_model
-11|compaction drops range tombstones|model/test_deep_ranges
+10|compaction drops a tombstone while older values lie deeper|model/test_deep_tombstones
+11|compaction drops range tombstones|model/test_deep_tombstones
 12|a flush drops tombstones|model/test_engine_model
 13|a flush drops range tombstones|model/test_engine_model
 14|level 0: what overlaps only by way of another stays behind|unit/test_pick unit/test_pick_model
