@@ -3,9 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* No store gives out such numbers; those after it are still far from what a manifest may name. */
-#define FILENAME_NUMBER_MAX ((uint64_t)1 << 61)
-
 void filename_table(uint64_t number, char out[FILENAME_BYTES_MAX])
 {
     (void)snprintf(out, FILENAME_BYTES_MAX, "%06llu.sst", (unsigned long long)number);

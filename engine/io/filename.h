@@ -37,6 +37,14 @@ void filename_table(uint64_t number, char out[FILENAME_BYTES_MAX]);
 void filename_wal(uint64_t number, char out[FILENAME_BYTES_MAX]);
 void filename_run(uint64_t number, char out[FILENAME_BYTES_MAX]);
 
+/* No store comes near these numbers; a forger does, and a file of somebody else's. A name with a
+** higher one than FILENAME_NUMBER_MAX is no name of a store. A manifest may go on from half of it,
+** and from a file that no manifest names a store goes on up to a quarter: so what is given out
+** after either is a name still, and may stand in the next manifest. */
+#define FILENAME_NUMBER_MAX ((uint64_t)1 << 61)
+#define FILENAME_NUMBER_NAMED (FILENAME_NUMBER_MAX / 2)
+#define FILENAME_NUMBER_FOUND (FILENAME_NUMBER_MAX / 4)
+
 /* What a name stands for; *number is set for tables and logs, else 0. Only the exact spelling that
 ** the functions above produce is recognised. */
 file_kind filename_parse(const char *name, uint64_t *number);

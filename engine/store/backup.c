@@ -134,7 +134,8 @@ static fkv_status note_there(void *arg, const char *name)
 
     f.kind = filename_parse(name, &f.number);
     if (f.kind != FILE_TABLE && f.kind != FILE_WAL) return FKV_OK;
-    if (f.number >= b->next_number) b->next_number = f.number + 1;
+    if (f.number >= b->next_number && f.number <= FILENAME_NUMBER_FOUND)
+        b->next_number = f.number + 1;
     if (b->file_count == b->file_capacity) {
         size_t capacity = b->file_capacity ? b->file_capacity * 2 : 32;
         there *files = alloc_resize(b->files, capacity * sizeof *files);
@@ -264,7 +265,7 @@ static fkv_status read_directory(fkv_backup *b, uint64_t older_stamp)
     b->home = (table_home){.env = env, .dir = b->dir};
     b->next_number = b->man.next_number;
     /* Also where the older one's manifest is gone: a stamp is never used again. */
-    if (b->next_number <= older_stamp && older_stamp >> 61 == 0) /* (a forger's) */
+    if (b->next_number <= older_stamp && older_stamp <= FILENAME_NUMBER_FOUND) /* (a forger's) */
         b->next_number = older_stamp + 1;
     rc = settle_next(b, older_stamp);
     if (!rc) rc = manifest_load(env, b->dir, &b->home, &older, &b->older_tables);

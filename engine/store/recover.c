@@ -57,7 +57,7 @@ static fkv_status note_file(void *arg, const char *name)
     uint64_t number = 0;
     file_kind kind = filename_parse(name, &number);
 
-    if (number > f->highest) f->highest = number;
+    if (number > f->highest && number <= FILENAME_NUMBER_FOUND) f->highest = number;
     if (strcmp(name, FILENAME_MANIFEST_NEXT) == 0) f->cut_short = 1;
     if (kind == FILE_TABLE) f->has_table = 1;
     if (kind != FILE_WAL) return FKV_OK;

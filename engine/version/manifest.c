@@ -87,7 +87,7 @@ fkv_status manifest_get_file(const uint8_t **cursor, const uint8_t *end, table_h
         rc = bad_manifest("bad table entry");
     } else if (s.smallest.failed || s.largest.failed) {
         rc = FKV_RAISE(FKV_NOMEM);
-    } else if (number > MANIFEST_NUMBER_MAX || max_seq > MANIFEST_NUMBER_MAX) {
+    } else if (number > FILENAME_NUMBER_NAMED || max_seq > MANIFEST_NUMBER_MAX) {
         rc = bad_manifest("an impossible number");
     } else if (slice_compare(buf_slice(&s.smallest), buf_slice(&s.largest)) >
                -(int)s.largest_open) {
@@ -325,7 +325,9 @@ static fkv_status decode(const uint8_t *p, size_t size, table_home *home, manife
     for (int at = 16; at < 104; at += 8) /* clean_lsn may be UINT64_MAX */
         if (get_u64(p + at) > MANIFEST_NUMBER_MAX && (at != 72 || m->clean_lsn != UINT64_MAX))
             return bad_manifest("an impossible number");
-    if (get_u64(p + 32) > UINT32_MAX) return bad_manifest("an impossible number");
+    if (get_u64(p + 32) > UINT32_MAX || m->next_number > FILENAME_NUMBER_NAMED ||
+        m->log_number > FILENAME_NUMBER_NAMED || m->log_tail > FILENAME_NUMBER_NAMED)
+        return bad_manifest("an impossible number");
     p += MANIFEST_FILES;
     rc = decode_files(&p, end, home, edit);
     if (rc) return rc;

@@ -18,6 +18,7 @@ typedef enum change {
     MORE_DELETIONS,
     HUGE_COUNTS,
     LAST_NUMBERS,
+    LAST_FILES,
     CHANGES
 } change;
 
@@ -61,6 +62,7 @@ static void forge(void *arg, manifest *m, version *v)
 
     for (int i = 0; i < FKV_LEVELS; i++)
         for (size_t j = 0; j < v->levels[i].count; j++) tamper(v->levels[i].files[j], what);
+    if (what == LAST_FILES) m->next_number = ((uint64_t)1 << 61) + 1;
     if (what == LAST_NUMBERS) m->last_seq = UINT64_MAX - 3;
 }
 
