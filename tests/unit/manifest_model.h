@@ -20,6 +20,12 @@ static inline uint64_t any_number(void)
     return check_random() >> (2 + check_below(62));
 }
 
+/* The same for numbers of files (FILENAME_NUMBER_NAMED). */
+static inline uint64_t any_file(void)
+{
+    return check_random() >> (4 + check_below(60));
+}
+
 static inline void random_key(buf *out, uint32_t rank)
 {
     uint8_t head[4];
@@ -79,7 +85,7 @@ static inline version *random_version(uint64_t most)
         uint32_t rank = (uint32_t)check_below(3);
         uint64_t count = check_below(3) ? check_below(most + 1) : 0;
         for (uint64_t i = 0; i < count; i++, rank += 2)
-            put_file(&e, level, random_file(any_number(), rank, rank + 1));
+            put_file(&e, level, random_file(any_file(), rank, rank + 1));
     }
     return apply(&e);
 }
@@ -87,11 +93,11 @@ static inline version *random_version(uint64_t most)
 static inline manifest random_manifest(void)
 {
     manifest m = {.edit = any_number(),
-                  .next_number = any_number(),
+                  .next_number = any_file(),
                   .next_space = (uint32_t)any_number(),
                   .last_seq = any_number(),
-                  .log_number = any_number(),
-                  .log_tail = any_number(),
+                  .log_number = any_file(),
+                  .log_tail = any_file(),
                   .log_lsn = any_number(),
                   .clean_lsn = check_below(2) ? UINT64_MAX : any_number(),
                   .clock_ms = (int64_t)any_number(),

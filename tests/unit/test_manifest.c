@@ -152,7 +152,7 @@ static void bytes_as_documented(void)
 static void table_lines(void)
 {
     for (int round = 0; round < 500 * scale(); round++) {
-        file_meta *f = random_file(any_number(), 1, 2), *got = NULL;
+        file_meta *f = random_file(any_file(), 1, 2), *got = NULL;
         int level = (int)check_below(FKV_LEVELS), found = -1;
         const uint8_t *p;
         uint8_t *exact;
