@@ -89,6 +89,7 @@ static bench_options options_from_environment(void)
     o.rounds = (int)number_from("BENCH_ROUNDS", 3);
     if (o.rounds > ROUNDS_MAX) o.rounds = ROUNDS_MAX;
     o.bulk = number_from("BENCH_BULK", o.rows);
+    o.plot_seconds = number_from("BENCH_PLOT_SECONDS", 600);
     o.plot = number_from("BENCH_PLOT_N", o.rows < 1000000 ? o.rows : 1000000);
     return o;
 }

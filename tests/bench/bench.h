@@ -19,6 +19,7 @@
 **   BENCH_READS    point reads of a kind (500000)    BENCH_PLOT_N  the curves end here (BENCH_N, at
 **   BENCH_COMMITS  single-row commits (20000)                      most 1000000); 0: no curves
 **   BENCH_SYNCS    those with fsync (1000)           BENCH_DIR     databases, results (build/bench)
+**   BENCH_PLOT_SECONDS  a curve ends where filling would take longer, at the rate so far (600)
 **   BENCH_ROUNDS   (3)
 **   ENGINE         only these: fastkv,sqlite,fastkv.h,leveldb,rocksdb,lmdb,wiredtiger
 **   BENCH_STAND_IN=1  a native table in fastkv's place, to test the benchmark: all ratios are 1
@@ -116,7 +117,7 @@ typedef enum engine {
 } engine;
 
 typedef struct bench_options {
-    uint64_t rows, reads, commits, syncs, bulk, plot;
+    uint64_t rows, reads, commits, syncs, bulk, plot, plot_seconds;
     int rounds; /* wanted; then those that there were */
     const char *only;
     char dir[PATH_SIZE]; /* of this run's databases; below `out` */

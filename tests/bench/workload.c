@@ -286,7 +286,7 @@ void phase_read(const bench_run *r)
 /* -- curve ---------------------------------------------------------------------------------- */
 
 /* One fill, interrupted at each point for reads: the rate of a point is that of all rows so far,
-** without the time of the reads. */
+** without the time of the reads. It ends where the next point would take too long. */
 void phase_curve(const bench_run *r)
 {
     uint64_t reads = r->o->reads < 100000 ? r->o->reads : 100000, from = 0;
@@ -298,6 +298,7 @@ void phase_curve(const bench_run *r)
     db = r->ops->open(r->dir);
     for (double n = 10000; c->points < CURVE_POINTS && from < r->o->plot; n *= sqrt(10)) {
         uint64_t to = n < (double)r->o->plot * 0.99 ? (uint64_t)llround(n) : r->o->plot;
+        if (from && filling * (double)to / (double)from > (double)r->o->plot_seconds) break;
         filling += fill_rows(r->ops, db, from, to, 1, NULL, NULL);
         r->ops->view(db);
         c->rows[c->points] = (double)to;
