@@ -32,6 +32,15 @@ typedef struct env_identity {
     uint64_t inode;
 } env_identity;
 
+/* Memory that other processes may map (region_new). */
+typedef struct env_region {
+    void *base;
+    size_t size;
+    uint64_t name;
+    const _Atomic uint32_t *forked; /* of one that is ours: set when this process forks, and a child
+                                    ** has it as well */
+} env_region;
+
 /* Flags of dir_open and file_open. */
 enum {
     ENV_READ = 1,      /* open for reading only */
@@ -136,6 +145,15 @@ struct fkv_env {
     void *(*map)(fkv_env *, size_t size, int dense);
     void (*unmap)(fkv_env *, void *base, size_t size);
 
+    /* Such a region that other processes may map. NULL when there is none to be had, for whatever
+    ** reason. */
+    env_region *(*region_new)(fkv_env *, size_t size);
+    /* What region_new has named so, here or in another process that lives: the same memory, of
+    ** which the first `writable` bytes, whole pages, may be written to. NULL: it is not there, or
+    ** not for us, or not so large. A name may be given out again: look at what it holds. */
+    env_region *(*region_open)(fkv_env *, uint64_t name, size_t writable);
+    void (*region_free)(fkv_env *, env_region *region); /* NULL is fine */
+
     uint64_t (*now_us)(fkv_env *); /* monotonic microseconds */
     uint64_t (*now_ns)(fkv_env *); /* the same clock, nanoseconds */
     int64_t (*wall_ms)(fkv_env *); /* milliseconds since 1970 */
@@ -203,7 +221,7 @@ enum {
     ENV_OP_OPEN = 8,    /* file_open and dir_open */
     ENV_OP_RENAME = 16, /* file_rename and file_link */
     ENV_OP_REMOVE = 32,
-    ENV_OP_MAP = 64,    /* map: returns NULL */
+    ENV_OP_MAP = 64,    /* map, region_new, region_open: return NULL */
     ENV_OP_THREAD = 128 /* thread_start, mutex_new, cond_new */
 };
 

@@ -5,6 +5,8 @@
 #ifndef FKV_IO_ENV_POSIX_H
 #define FKV_IO_ENV_POSIX_H
 
+#include <stdatomic.h>
+
 #include "io/env.h"
 
 /* Raise `status` for `cannot <action> "<object>": <text of errno value error>`. */
@@ -14,7 +16,8 @@ fkv_status posix_fail(fkv_status status, const char *action, const char *object,
 
 /* An open descriptor, listed so that fork() can close it in the child. */
 typedef struct posix_fd {
-    int fd; /* -1: none, or from before a fork */
+    int fd;                  /* -1: none, or from before a fork */
+    _Atomic uint32_t forked; /* this process has forked with it open */
     struct posix_fd *next, **link;
 } posix_fd;
 
@@ -28,6 +31,9 @@ void posix_shared_forget(const void *base);
 
 void *posix_map(fkv_env *env, size_t size, int dense);
 void posix_unmap(fkv_env *env, void *base, size_t size);
+env_region *posix_region_new(fkv_env *env, size_t size);
+env_region *posix_region_open(fkv_env *env, uint64_t name, size_t writable);
+void posix_region_free(fkv_env *env, env_region *region);
 uint64_t posix_now_us(fkv_env *env);
 uint64_t posix_now_ns(fkv_env *env);
 int64_t posix_wall_ms(fkv_env *env);

@@ -7,8 +7,10 @@
 ** open file). So in the child, before fork() returns there:
 **
 **   - every descriptor of ours is closed, and with it our share of the locks;
-**   - every mapping that is shared with others becomes a copy: whatever the child still does there
-**     (it may end a transaction that the parent began), nobody else sees;
+**   - every mapping of a page that is shared with others becomes a copy: whatever the child still
+**     does there (it may end a transaction that the parent began), nobody else sees. Regions stay
+**     what they are: the child only reads there, and the parent makes nothing new in them
+**     (env_region.forked);
 **   - the fork count goes up: whoever remembers another one is from before the fork. Its mutexes
 **     are passed without locking, its threads are not waited for, and a store answers everything
 **     with an error (store.h, store_forked).
@@ -46,6 +48,7 @@ static void before_fork(void)
 {
     posix_global_lock(NULL);
     (void)pthread_mutex_lock(&list_lock);
+    for (posix_fd *f = first_fd; f; f = f->next) atomic_store(&f->forked, 1);
 }
 
 static void after_in_parent(void)

@@ -263,6 +263,23 @@ static void *map(fkv_env *env, size_t size, int dense)
     return base_of(env)->map(base_of(env), size, dense);
 }
 
+static env_region *region_new(fkv_env *env, size_t size)
+{
+    point(scheduler_of(env), AT_MAP);
+    return base_of(env)->region_new(base_of(env), size);
+}
+
+static env_region *region_open(fkv_env *env, uint64_t name, size_t writable)
+{
+    point(scheduler_of(env), AT_MAP);
+    return base_of(env)->region_open(base_of(env), name, writable);
+}
+
+static void region_free(fkv_env *env, env_region *region)
+{
+    base_of(env)->region_free(base_of(env), region);
+}
+
 static void unmap(fkv_env *env, void *memory, size_t size)
 {
     base_of(env)->unmap(base_of(env), memory, size);
@@ -511,6 +528,9 @@ static void cond_wake_all(fkv_env *env, env_cond *c)
 static const fkv_env sched_functions = {
     .map = map,
     .unmap = unmap,
+    .region_new = region_new,
+    .region_open = region_open,
+    .region_free = region_free,
     .now_us = now_us,
     .now_ns = now_ns,
     .wall_ms = wall_ms,

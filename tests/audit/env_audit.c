@@ -447,6 +447,21 @@ static void *map(fkv_env *env, size_t size, int dense)
     return base_of(env)->map(base_of(env), size, dense);
 }
 
+static env_region *region_new(fkv_env *env, size_t size)
+{
+    return base_of(env)->region_new(base_of(env), size);
+}
+
+static env_region *region_open(fkv_env *env, uint64_t name, size_t writable)
+{
+    return base_of(env)->region_open(base_of(env), name, writable);
+}
+
+static void region_free(fkv_env *env, env_region *region)
+{
+    base_of(env)->region_free(base_of(env), region);
+}
+
 static void unmap(fkv_env *env, void *base, size_t size)
 {
     base_of(env)->unmap(base_of(env), base, size);
@@ -607,6 +622,9 @@ static const fkv_env audit_functions = {
     .file_remove = file_remove,
     .map = map,
     .unmap = unmap,
+    .region_new = region_new,
+    .region_open = region_open,
+    .region_free = region_free,
     .now_us = now_us,
     .now_ns = now_ns,
     .wall_ms = wall_ms,

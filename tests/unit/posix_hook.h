@@ -106,6 +106,8 @@ static inline size_t hook_less(size_t size)
     }
 
 HOOK(int, fsync, (int fd), (fd))
+HOOK(int, ftruncate, (int fd, off_t size), (fd, size))
+HOOK(int, memfd_create, (const char *name, unsigned flags), (name, flags))
 HOOK(int, fdatasync, (int fd), (fd))
 HOOK(int, syncfs, (int fd), (fd))
 HOOK(int, mkdir, (const char *path, mode_t mode), (path, mode))

@@ -2,8 +2,10 @@
 ** io/env_posix*.c and the world: sizes that no file has, file systems, permissions, time, the
 ** boot's number, forks. (What is refused: test_io_posix.c)
 */
+#include "../dry_heap.h"
 #include "check.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "unit/posix_scene.h"
@@ -46,6 +48,62 @@ static void beyond_every_file(void)
     trick("mmap", ENOMEM);
     CHECK(s.env->map(s.env, 4096, 0) == NULL && trick_end());
     scene_close(&s);
+}
+
+/* Where it could be a signal to ask for such memory, or to use it, there is none. */
+static void regions_that_would_kill(void)
+{
+    fkv_env *env = env_posix();
+    struct rlimit small = {1 << 20, 1 << 20};
+    int status = -1;
+    pid_t child;
+
+    hook_text = "2\n"; /* no overcommitment */
+    CHECK(!env->region_new(env, 8192));
+    hook_text = NULL;
+    trick("open", ENOENT); /* or that cannot be told */
+    CHECK(!env->region_new(env, 8192) && trick_end());
+    trick("read", EIO);
+    CHECK(!env->region_new(env, 8192) && trick_end());
+    child = fork();
+    if (child == 0) {
+        if (setrlimit(RLIMIT_FSIZE, &small)) _exit(1);
+        _exit(env->region_new(env, 2 << 20) ? 2 : env->region_new(env, 1 << 20) ? 0 : 3);
+    }
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+}
+
+/* Memory for others that is not to be had, and theirs that is not. */
+static void regions_that_fail(void)
+{
+    static const char *const calls[] = {"memfd_create", "ftruncate", "fcntl", "mmap"};
+    fkv_env *env = env_posix();
+    env_region *r, *theirs;
+
+    for (int i = 0; i < 4; i++) {
+        trick(calls[i], ENOSYS);
+        CHECK(!env->region_new(env, 8192) && trick_end());
+    }
+    trick("mmap", ENOMEM)->after = 1; /* it is mapped twice */
+    CHECK(!env->region_new(env, 8192) && trick_end());
+    trick("memfd_create", EINVAL); /* an older kernel */
+    r = env->region_new(env, 8192);
+    REQUIRE(r && trick_end());
+    heap_left = 0;
+    alloc_set_hook(&dry_heap);
+    CHECK(!env->region_new(env, 8192) && !env->region_open(env, r->name, 4096));
+    alloc_set_hook(NULL);
+    for (int i = 0; i < 4; i++) {
+        static const char *const opening[] = {"open", "fcntl", "fstat", "mmap"};
+        trick(opening[i], EMFILE);
+        CHECK(!env->region_open(env, r->name, 4096) && trick_end());
+    }
+    trick("mmap", ENOMEM)->after = 1;
+    CHECK(!env->region_open(env, r->name, 4096) && trick_end());
+    theirs = env->region_open(env, r->name, 0);
+    CHECK(theirs != NULL);
+    env->region_free(env, theirs);
+    env->region_free(env, r);
 }
 
 /* Whose locks and pages every process shares is known by the file system's number. */
@@ -302,6 +360,7 @@ static void a_child_without_memory(void)
 }
 
 TEST_MAIN("test_io_world", TEST_CASE(boots_that_do_not_tell), TEST_CASE(beyond_every_file),
+          TEST_CASE(regions_that_fail), TEST_CASE(regions_that_would_kill),
           TEST_CASE(which_file_systems_share), TEST_CASE(modes_after_the_file),
           TEST_CASE(endless_sleeps_end), TEST_CASE(what_a_child_inherits),
           TEST_CASE(a_child_without_memory))
