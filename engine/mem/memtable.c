@@ -4,23 +4,45 @@
 
 #include "base/alloc.h"
 #include "base/sabotage.h"
+#include "mem/memtable_share.h"
 
 /* Whoever still reads in a memtable that has gone is to be found out. */
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
-#define FORBID(p, bytes) ASAN_POISON_MEMORY_REGION(p, bytes)
-#define PERMIT(p, bytes) ASAN_UNPOISON_MEMORY_REGION(p, bytes)
+#define POISON(p, bytes) ASAN_POISON_MEMORY_REGION(p, bytes)
+#define UNPOISON(p, bytes) ASAN_UNPOISON_MEMORY_REGION(p, bytes)
 #else
-#define FORBID(p, bytes) ((void)(p))
-#define PERMIT(p, bytes) ((void)(p))
+#define POISON(p, bytes) ((void)(p), (void)(bytes))
+#define UNPOISON(p, bytes) ((void)(p), (void)(bytes))
 #endif
+
+void memtable_forbid(uint8_t *arena, size_t bytes)
+{
+    POISON(arena, bytes);
+}
+
+void memtable_permit(uint8_t *arena, size_t bytes)
+{
+    UNPOISON(arena, bytes);
+}
 
 /* Not full means used < full_bytes; a batch adds at most full_bytes of records and nodes; and nodes
 ** may be owed from before: 96 a record against at least 64 used (24 of record, 40 of node), so less
 ** than 2 * full_bytes. Pages that are never touched cost nothing. */
-static size_t arena_bytes(size_t full_bytes)
+size_t memtable_arena_bytes(size_t full_bytes)
 {
     return full_bytes * 4 + 65536;
+}
+
+/* As it is made in either kind of memory. */
+static void begin(memtable *m, memtable_spare *spare, size_t full_bytes, uint64_t base_seq)
+{
+    m->spare = spare;
+    atomic_init(&m->refs, 1);
+    m->base_seq = m->last_seq = base_seq;
+    m->limit_seq = UINT64_MAX;
+    m->full_bytes = full_bytes;
+    atomic_init(&m->first_log, UINT64_MAX);
 }
 
 fkv_status memtable_new(fkv_env *env, memtable_spare *spare, size_t full_bytes, uint64_t base_seq,
@@ -33,20 +55,30 @@ fkv_status memtable_new(fkv_env *env, memtable_spare *spare, size_t full_bytes, 
     *out = NULL;
     if (!m) return FKV_RAISE(FKV_NOMEM);
     if (arena) {
-        PERMIT(arena, arena_bytes(full_bytes));
-        memtree_reuse(&m->tree, env, arena, arena_bytes(full_bytes));
+        memtable_permit(arena, memtable_arena_bytes(full_bytes));
+        memtree_reuse(&m->tree, env, arena, memtable_arena_bytes(full_bytes));
     } else {
-        rc = memtree_init(&m->tree, env, arena_bytes(full_bytes), NULL);
+        rc = memtree_init(&m->tree, env, memtable_arena_bytes(full_bytes), NULL);
     }
     if (rc) {
         alloc_free(m);
         return rc;
     }
-    m->spare = spare;
-    atomic_init(&m->refs, 1);
-    m->base_seq = m->last_seq = base_seq;
-    m->full_bytes = full_bytes;
-    atomic_init(&m->first_log, UINT64_MAX);
+    begin(m, spare, full_bytes, base_seq);
+    *out = m;
+    return FKV_OK;
+}
+
+fkv_status memtable_new_in(fkv_env *env, env_region *region, uint8_t *arena, size_t size,
+                           uint64_t base_seq, memtable **out)
+{
+    memtable *m = alloc_zero(sizeof *m);
+
+    *out = NULL;
+    if (!m) return FKV_RAISE(FKV_NOMEM);
+    begin(m, NULL, 0, base_seq);
+    m->region = region;
+    m->tree = (memtree){.env = env, .arena = arena, .capacity = size, .records = arena};
     *out = m;
     return FKV_OK;
 }
@@ -59,10 +91,12 @@ void memtable_ref(memtable *m)
 void memtable_unref(memtable *m)
 {
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) > 1) return;
-    if (m->spare && m->tree.capacity == arena_bytes(m->full_bytes)) {
-        FORBID(m->tree.arena, m->tree.capacity);
+    if (m->region) {
+        memtable_leave_region(m);
+    } else if (m->spare && m->tree.capacity == memtable_arena_bytes(m->full_bytes)) {
+        memtable_forbid(m->tree.arena, m->tree.capacity);
         m->tree.arena = atomic_exchange(&m->spare->arena, m->tree.arena);
-        if (m->tree.arena) PERMIT(m->tree.arena, m->tree.capacity);
+        if (m->tree.arena) memtable_permit(m->tree.arena, m->tree.capacity);
     }
     memtree_release(&m->tree);
     alloc_free(m);
@@ -71,10 +105,13 @@ void memtable_unref(memtable *m)
 void memtable_spare_release(memtable_spare *spare, fkv_env *env, size_t full_bytes)
 {
     uint8_t *arena = atomic_exchange(&spare->arena, NULL);
+    env_region *region = atomic_exchange(&spare->region, NULL);
 
+    if (region) memtable_permit(region->base, region->size);
+    env->region_free(env, region);
     if (!arena) return;
-    PERMIT(arena, arena_bytes(full_bytes));
-    env->unmap(env, arena, arena_bytes(full_bytes));
+    memtable_permit(arena, memtable_arena_bytes(full_bytes));
+    env->unmap(env, arena, memtable_arena_bytes(full_bytes));
 }
 
 int memtable_full(const memtable *m)
@@ -115,6 +152,7 @@ fkv_status memtable_room(memtable *m, size_t size, uint32_t count)
     assert(atomic_load(&m->records) == 0);
     rc = memtree_init(&larger, m->tree.env, need, NULL);
     if (rc) return rc;
+    if (m->region) memtable_leave_region(m); /* nobody has heard of it yet */
     memtree_release(&m->tree);
     m->tree = larger;
     return FKV_OK;

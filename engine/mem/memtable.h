@@ -17,6 +17,7 @@
 ** memory for nothing. Threads: any. */
 typedef struct memtable_spare {
     _Atomic(uint8_t *) arena;
+    _Atomic(env_region *) region; /* likewise, of those that others can borrow */
 } memtable_spare;
 
 typedef struct memtable {
@@ -32,6 +33,10 @@ typedef struct memtable {
     size_t record_bytes;        /* applied so far */
     _Atomic uint64_t records;   /* applied so far */
     size_t full_bytes;          /* seal it when this much of the arena is used */
+    env_region *region;         /* it lies in one (memtable_share.h); or NULL */
+    int borrowed;               /* which is another process's: it is sealed here */
+    uint64_t limit_seq;         /* of one that is borrowed: what comes later does not count */
+    uint64_t from_lsn;          /* what is committed before is not in it */
     int loose;                  /* rows are linked by memtable_link, not one by one */
 } memtable;
 
@@ -76,8 +81,17 @@ int memtable_payload_check(const uint8_t *payload, size_t size, uint32_t count);
 /* What a reader at store sequence `seq` sees of it. */
 static inline mem_view memtable_view(const memtable *m, uint64_t seq)
 {
+    if (seq > m->limit_seq) seq = m->limit_seq;
     uint64_t limit = SABOTAGE(21) ? UINT32_MAX : seq > m->base_seq ? seq - m->base_seq : 0;
     return (mem_view){limit > UINT32_MAX ? UINT32_MAX : (uint32_t)limit, 0, NULL};
 }
+
+/* For memtable_share.c: the arena that full_bytes asks for; one in given memory, which is not
+** cleared; and for the address sanitizer, memory that nobody may touch until it is permitted. */
+size_t memtable_arena_bytes(size_t full_bytes);
+FKV_MUST_CHECK fkv_status memtable_new_in(fkv_env *env, env_region *region, uint8_t *arena,
+                                          size_t size, uint64_t base_seq, memtable **out);
+void memtable_forbid(uint8_t *arena, size_t bytes);
+void memtable_permit(uint8_t *arena, size_t bytes);
 
 #endif
