@@ -481,8 +481,8 @@ void fkv_backup_free(fkv_backup *backup);
 #define FKV_LEVELS 7
 
 typedef struct fkv_stats {
-    uint64_t memtable_bytes, memtable_entries; /* the one being written */
-    uint64_t immutable_memtables, immutable_entries;
+    uint64_t memtable_bytes, memtable_entries;       /* the one being written */
+    uint64_t immutable_memtables, immutable_entries; /* those of other processes as well */
     uint64_t level_files[FKV_LEVELS], level_bytes[FKV_LEVELS], level_entries[FKV_LEVELS];
     uint64_t last_sequence;   /* writes committed in the store's life */
     uint64_t log_bytes;       /* log that an open would replay now */

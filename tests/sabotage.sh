@@ -55,6 +55,9 @@ switches() {
 37|a manifest that a process died replacing is not taken over|issues/test_untold_manifest processes/test_takeover
 38|a sweep takes the tables that another process is making|threads/test_schedules processes/test_takeover
 39|what is left of a log segment stays in the way of the next|issues/test_empty_segment
+40|whoever borrows a memtable does not say so|processes/test_borrow
+41|the newest memtable is borrowed, and not the one before it|processes/test_borrow
+42|a memtable that is borrowed reaches over tables of a spilled transaction|processes/test_borrow
 END
 }
 

@@ -3,12 +3,13 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
-/* Another active memtable, with room for a payload of this size. One without rows just goes. */
-static fkv_status new_active(fkv_store *s, size_t size, uint32_t count)
+/* Another active memtable, for the log from w on, with room for a payload of this size. One without
+** rows just goes. */
+static fkv_status new_active(fkv_store *s, const wal_record *w, size_t size, uint32_t count)
 {
     memtable *fresh = NULL;
     superversion *next = NULL;
-    fkv_status rc = memtable_new(s->env, NULL, s->options.memtable_bytes, s->last_seq, &fresh);
+    fkv_status rc = store_new_memtable(s, 0, s->last_seq, &fresh);
 
     if (rc) return rc;
     rc = memtable_room(fresh, size, count);
@@ -21,6 +22,7 @@ static fkv_status new_active(fkv_store *s, size_t size, uint32_t count)
                                     now->tables, &next);
     }
     if (!rc) {
+        store_continue_memtable(s, fresh, w->lsn);
         store_publish(s, next);
         s->active = fresh;
     }
@@ -39,7 +41,7 @@ static fkv_status apply_rows(fkv_store *s, const wal_record *w)
                           (unsigned long long)w->lsn);
     if (memtable_full(m) || w->first_seq - m->base_seq > UINT32_MAX / 2 ||
         !memtable_has_room(m, w->size, w->count))
-        rc = new_active(s, w->size, w->count);
+        rc = new_active(s, w, w->size, w->count);
     if (rc) return rc;
     if (s->loading && !atomic_load(&s->active->records)) memtable_loosen(s->active);
     memtable_note_log(s->active, w->lsn, w->first_seq - 1, s->host_id);
@@ -119,6 +121,11 @@ static void make_visible(fkv_store *s, const wal_record *w, uint64_t end_lsn)
     if (w->count) s->last_seq = w->first_seq + w->count - 1;
     if (w->flags & WAL_FLAG_HOST) store_note_host(s, w->lsn + 1, w->first_seq - 1);
     store_set_position(s, s->last_seq, end_lsn);
+    if (w->flags & WAL_FLAG_RUNS) { /* (end_lsn recovery does not know yet) */
+        store_begin_memtable(s, s->active, w->lsn + 1, end_lsn);
+    } else {
+        store_tell(s, end_lsn);
+    }
 }
 
 /* A spilled transaction's tables become part of level 0. Everything before it is in tables, so the
@@ -134,7 +141,7 @@ static fkv_status apply_runs(fkv_store *s, const wal_record *w, uint64_t end_lsn
     if (!runs.at) return FKV_RAISEF(FKV_CORRUPT, "log: bad list of tables");
     raise_space(s, runs.next_space);
     rc = run_list_add(runs, &s->home, &edit);
-    if (!rc && atomic_load(&s->active->records)) rc = new_active(s, 0, 0);
+    if (!rc && atomic_load(&s->active->records)) rc = new_active(s, w, 0, 0);
     if (rc) goto done;
     store_forget_dead(s);
     s->env->mutex_lock(s->env, s->mu);

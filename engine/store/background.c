@@ -108,7 +108,13 @@ static uint64_t edit_bytes(const version_edit *edit)
     return n;
 }
 
-fkv_status store_flush_one(fkv_store *s, int *did)
+/* Is there a memtable to flush? */
+static int has_due(const superversion *v, int all)
+{
+    return (all ? v->sealed_count : v->due) > 0;
+}
+
+fkv_status store_flush_one(fkv_store *s, int all, int *did)
 {
     fkv_env *env = s->env;
     superversion *v;
@@ -125,7 +131,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     superversion_ref(v);
     base = s->man.tables_lsn;
     env->mutex_unlock(env, s->mu);
-    if (v->sealed_count == 0) {
+    if (!has_due(v, all)) {
         superversion_unref(v);
         return FKV_OK;
     }
@@ -135,6 +141,7 @@ fkv_status store_flush_one(fkv_store *s, int *did)
     atomic_store(&s->flush_done, 0);
     atomic_store(&s->flush_total, m->record_bytes);
     rc = flush_memtable(&c, m, m->last_seq, v->tables, &edit);
+    atomic_store(&s->flush_total, 0); /* before those who wait for it hear of it */
     bytes = edit_bytes(&edit);
     if (rc == FKV_IOERR_SYNC) store_poison(s);
     if (!rc) rc = store_install(s, &edit, m, base);
@@ -144,7 +151,6 @@ fkv_status store_flush_one(fkv_store *s, int *did)
         count_add(&s->counters.bytes_flushed, bytes);
         note_rate(&s->flush_rate, m->record_bytes, env->now_us(env) - started);
     }
-    atomic_store(&s->flush_total, 0);
     superversion_unref(v);
     return rc;
 }
@@ -250,10 +256,11 @@ static void flusher_main(void *arg)
     env->mutex_lock(env, s->mu);
     while (!s->stopping) {
         fkv_status rc;
-        int did;
-        if (s->current->sealed_count == 0 || store_poisoned(s)) {
+        int did, all = s->draining > 0;
+        if (!has_due(s->current, all) || store_poisoned(s)) {
             /* If another process did that, nobody has told those who wait for this flush. */
-            if (s->current->sealed_count) env->cond_wake_all(env, s->changed);
+            if (has_due(s->current, all)) env->cond_wake_all(env, s->changed);
+            if (!has_due(s->current, all)) s->trouble = FKV_OK; /* that it was in is over */
             env->cond_wait(env, s->changed, s->mu, 0);
             continue;
         }
@@ -262,7 +269,7 @@ static void flusher_main(void *arg)
             env->mutex_lock(env, s->mu);
             continue;
         }
-        rc = store_flush_one(s, &did);
+        rc = store_flush_one(s, all, &did);
         store_unlock(s, LOCK_FLUSH);
         env->mutex_lock(env, s->mu);
         note_trouble(s, rc);
@@ -387,7 +394,7 @@ void store_maintain(fkv_store *s)
     fkv_status rc = FKV_OK;
     int did = 1;
 
-    while (!rc && did) rc = store_flush_one(s, &did);
+    while (!rc && did) rc = store_flush_one(s, 0, &did);
     s->env->mutex_lock(s->env, s->mu);
     note_trouble(s, rc);
     s->env->mutex_unlock(s->env, s->mu);
@@ -402,12 +409,15 @@ fkv_status store_drain(fkv_store *s)
     int did = 1;
 
     if (s->options.inline_background || !s->flusher) {
-        while (!rc && did) rc = store_flush_one(s, &did);
+        while (!rc && did) rc = store_flush_one(s, 1, &did);
         return rc;
     }
     env->mutex_lock(env, s->mu);
+    s->draining++;
+    env->cond_wake_all(env, s->changed);
     while (s->current->sealed_count && !s->trouble && !store_poisoned(s))
         env->cond_wait(env, s->changed, s->mu, 0);
+    s->draining--;
     if (s->current->sealed_count && s->trouble) rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
     env->mutex_unlock(env, s->mu);
     return rc ? rc : store_check_writable(s);

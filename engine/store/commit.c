@@ -271,8 +271,9 @@ fkv_status fkv_txn_prepare_hosted(fkv_txn *t, fkv_durability durability, uint64_
     return rc;
 }
 
-/* Everybody sees it from here on. */
-static void publish_rows(fkv_txn *t)
+/* Everybody sees it from here on. marked: the log says so, too; else those who come now read what
+** that says. */
+static void publish_rows(fkv_txn *t, int marked)
 {
     fkv_store *s = t->store;
     batch *b = t->writes;
@@ -299,6 +300,7 @@ static void publish_rows(fkv_txn *t)
     s->env->mutex_lock(s->env, s->mu); /* in one moment: see sequence_as_of() and covered_to() */
     if (t->hosted) store_note_host(s, host_id_of(t), t->logged_first_seq - 1);
     store_set_position(s, s->last_seq, store_log_end(s));
+    if (marked) store_tell(s, store_log_end(s));
     s->env->mutex_unlock(s->env, s->mu);
 }
 
@@ -314,6 +316,7 @@ static void publish_runs(fkv_txn *t)
     for (size_t i = 0; i < runs->count; i++) store_note_loose(s, runs->files[i], t->logged_lsn);
     store_set_position(s, s->last_seq, store_log_end(s));
     s->tables_seq = s->last_seq;
+    if (!SABOTAGE(42)) store_begin_memtable(s, s->active, store_log_end(s), store_log_end(s));
     store_publish(s, t->ready);
     t->ready = NULL;
     s->env->mutex_unlock(s->env, s->mu);
@@ -344,7 +347,7 @@ void fkv_txn_commit(fkv_txn *t)
         if (t->run_count) {
             publish_runs(t);
         } else {
-            publish_rows(t);
+            publish_rows(t, !rc);
         }
         if (t->hosted) atomic_store(&store_page(s)->unsettled_lsn, UINT64_MAX);
         t->logged = t->logged_sync = t->hosted = 0;

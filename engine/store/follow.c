@@ -120,24 +120,44 @@ static int active_is_covered(const fkv_store *s, const manifest *m)
            atomic_load(&s->active->last_log) < m->tables_lsn;
 }
 
-/* The rows before m.tables_lsn are in tables, and nothing in between is known. mu held. */
-static void jump_to(fkv_store *s, const manifest *m)
+/* Where the tables of a manifest end. */
+static memtable_reach reach_of(const manifest *m)
 {
-    s->last_seq = m->last_seq;
+    return (memtable_reach){m->tables_lsn, m->tables_lsn, m->last_seq, m->host_id};
+}
+
+/* The rows before this are in tables, or what else there is. points: what is known of the hosted
+** transactions in between; NULL: nothing. mu held. */
+static void jump_to(fkv_store *s, const memtable_reach *to, const host_points *points)
+{
+    s->last_seq = to->seq;
     store_forget_dead(s);
-    store_set_position(s, m->last_seq, m->tables_lsn);
-    s->host_id = m->host_id; /* no view between what was known and this can be given */
-    s->point_floor = m->host_id;
-    s->point_count = 0;
+    store_set_position(s, to->seq, to->end_lsn);
+    s->host_id = to->host_id;
+    if (points) {
+        s->points = *points;
+    } else { /* no view between what was known and this can be given */
+        s->points.floor = to->host_id;
+        s->points.count = 0;
+    }
 }
 
 fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables)
 {
+    memtable_reach reach = reach_of(m);
+
+    return store_start_with(s, m, tables, NULL, 0, &reach, NULL);
+}
+
+fkv_status store_start_with(fkv_store *s, const manifest *m, version *tables,
+                            memtable *const *sealed, size_t count, const memtable_reach *reach,
+                            const host_points *points)
+{
     memtable *fresh = NULL;
     superversion *view = NULL;
-    fkv_status rc = memtable_new(s->env, NULL, s->options.memtable_bytes, m->last_seq, &fresh);
+    fkv_status rc = store_new_memtable(s, 0, reach->seq, &fresh);
 
-    if (!rc) rc = superversion_new(s, m->edit, fresh, NULL, 0, NULL, tables, &view);
+    if (!rc) rc = superversion_new(s, m->edit, fresh, sealed, count, NULL, tables, &view);
     if (!rc) {
         memcpy(s->uuid, m->uuid, sizeof s->uuid);
         wal_tail_close(s->tail);
@@ -146,8 +166,10 @@ fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables)
         store_forget_loose(s, UINT64_MAX);
         take_manifest(s, m);
         s->active = fresh;
-        jump_to(s, m);
+        jump_to(s, reach, points);
+        memtable_begin_at(fresh, reach, &s->points, NULL);
         store_publish(s, view);
+        store_forget_previous(s); /* it ends where it ended, and not where we are now */
         s->env->mutex_unlock(s->env, s->mu);
     }
     memtable_unref(fresh);
@@ -157,6 +179,7 @@ fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables)
 /* Make m and its tables ours. mu held. */
 static fkv_status adopt(fkv_store *s, const manifest *m, version **tables, memtable *fresh)
 {
+    memtable_reach reach = reach_of(m);
     int jump = atomic_load(&s->followed) < m->tables_lsn;
     int replace = jump || active_is_covered(s, m);
     superversion *next = NULL;
@@ -170,10 +193,12 @@ static fkv_status adopt(fkv_store *s, const manifest *m, version **tables, memta
     take_manifest(s, m);
     store_publish(s, next);
     if (replace) s->active = fresh;
+    if (replace && !jump) store_begin_memtable(s, fresh, m->tables_lsn, atomic_load(&s->followed));
     if (!jump) return FKV_OK;
     wal_tail_close(s->tail);
     s->tail = NULL;
-    jump_to(s, m);
+    jump_to(s, &reach, NULL);
+    memtable_begin_at(fresh, &reach, &s->points, NULL);
     return FKV_OK;
 }
 
@@ -212,7 +237,7 @@ static fkv_status reload(fkv_store *s, int wait)
         give_right(s);
         return rc;
     }
-    rc = memtable_new(s->env, NULL, s->options.memtable_bytes, m.last_seq, &fresh);
+    rc = store_new_memtable(s, 0, m.last_seq, &fresh);
     if (!rc) {
         s->env->mutex_lock(s->env, s->mu);
         rc = adopt(s, &m, &tables, fresh);

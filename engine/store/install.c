@@ -81,8 +81,9 @@ void store_note_shape(fkv_store *s, const version *tables)
     atomic_store(&s->level0_files, (uint32_t)tables->levels[0].count);
 }
 
-/* Give the block cache what the memory budget leaves: a store that writes needs up to three
-** memtables, and open tables keep their index and filter. */
+/* Give the block cache what the memory budget leaves: a store that writes needs up to four
+** memtables (active, two sealed, and one just flushed that kept_view may be asked for), and open
+** tables keep their index and filter. */
 void store_fit_cache(fkv_store *s)
 {
     size_t budget, used = (size_t)atomic_load(&s->home.open_memory);
@@ -91,7 +92,7 @@ void store_fit_cache(fkv_store *s)
     budget = s->options.memory_bytes;
     s->env->mutex_unlock(s->env, s->mu);
     budget -= budget / 16; /* batches, what compaction reads and writes, and what malloc loses */
-    if (s->writing) used += 3 * s->options.memtable_bytes;
+    if (s->writing) used += 4 * s->options.memtable_bytes;
     block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
 }
 

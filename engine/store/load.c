@@ -36,7 +36,8 @@ static fkv_status load_beside_others(fkv_store *s)
     if (atomic_load(&page->edit) == 0) return FKV_NOTFOUND;
     rc = store_newest_manifest(s, &m, &tables);
     if (rc) return rc;
-    rc = store_start_at(s, &m, tables);
+    rc = store_borrow(s, &m, tables);
+    if (rc == FKV_NOTFOUND) rc = store_start_at(s, &m, tables);
     store_unpin_edit(s, m.edit);
     version_unref(tables);
     if (!rc) rc = store_find_logs(s);

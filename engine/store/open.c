@@ -16,8 +16,8 @@
 
 static fkv_store *open_stores; /* guarded by env->global_lock */
 
-/* Defaults, and everything that is derived from the one memory budget: a sixth for each of three
-** memtables (active, waiting, being flushed), the rest for blocks, index and filters. */
+/* Defaults, and everything that is derived from the one memory budget: a sixth for each of up
+** to four memtables (install.c), the rest for blocks, index and filters. */
 static fkv_status settle_options(fkv_store *s)
 {
     fkv_options *o = &s->options;
@@ -273,11 +273,21 @@ fkv_status fkv_open_memory(const fkv_options *options, fkv_store **out)
     return FKV_OK;
 }
 
+/* What is in memory and in no table. */
+static uint64_t unflushed_bytes(const fkv_store *s)
+{
+    uint64_t n = s->active->record_bytes;
+
+    for (size_t i = 0; i < s->current->sealed_count; i++) n += s->current->sealed[i]->record_bytes;
+    return n;
+}
+
 /* Leave the log short: flush what is large, sync the rest, and note in the manifest where the log
 ** ends, so that the next open can tell that nothing is missing. Nobody else has the store open. */
 static fkv_status close_in_order(fkv_store *s)
 {
     int did = 1, maybe_new;
+    uint64_t left;
     fkv_status rc = store_check_writable(s);
 
     if (!rc) rc = store_follow(s);
@@ -285,12 +295,12 @@ static fkv_status close_in_order(fkv_store *s)
     if (!rc && atomic_load(&store_page(s)->writing))
         rc = FKV_RAISEF(FKV_BUSY, "a transaction is in doubt");
     if (!rc) rc = store_ensure_log(s);
-    while (!rc && did) rc = store_flush_one(s, &did);
+    while (!rc && did) rc = store_flush_one(s, 0, &did);
+    left = unflushed_bytes(s);
     /* (Many short lives must not leave many segments.) */
-    if (!rc && s->active->record_bytes &&
-        (s->active->record_bytes > CLOSE_FLUSH_BYTES || s->log_count > CLOSE_LOGS_MAX)) {
-        rc = store_rotate(s);
-        if (!rc) rc = store_flush_one(s, &did);
+    if (!rc && left && (left > CLOSE_FLUSH_BYTES || s->log_count > CLOSE_LOGS_MAX)) {
+        if (s->active->record_bytes) rc = store_rotate(s);
+        for (did = 1; !rc && did;) rc = store_flush_one(s, 1, &did);
     }
     if (!rc) rc = store_sync_log(s);
     if (!rc) rc = store_begin_install(s);

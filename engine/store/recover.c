@@ -406,8 +406,8 @@ fkv_status store_recover(fkv_store *s)
     if (!rc) rc = replay_log(&r, &files);
     if (!rc) { /* no host has a snapshot from before: one that is older has been put back */
         s->env->mutex_lock(s->env, s->mu);
-        s->point_floor = s->host_id;
-        s->point_count = 0;
+        s->points.floor = s->host_id;
+        s->points.count = 0;
         s->env->mutex_unlock(s->env, s->mu);
     }
     if (!rc && s->sharing != SHARING_ALONE && !atomic_load(&s->read_only))

@@ -60,12 +60,12 @@ static fkv_status wait_for_room(fkv_store *s)
 
     if (s->options.inline_background) store_maintain(s);
     env->mutex_lock(env, s->mu);
-    while (s->current->sealed_count >= SEALED_MAX && !rc) {
+    while (s->current->due >= SEALED_MAX && !rc) {
         if (store_poisoned(s) || s->trouble) break;
         if (s->options.inline_background) break;
         env->cond_wait(env, s->changed, s->mu, 0);
     }
-    if (s->current->sealed_count >= SEALED_MAX) {
+    if (s->current->due >= SEALED_MAX) {
         if (s->trouble) {
             rc = FKV_RAISEF(s->trouble, "%s", s->trouble_text);
         } else if (!store_poisoned(s)) {
@@ -86,15 +86,17 @@ fkv_status store_rotate(fkv_store *s)
 
     if (!rc) rc = wait_for_room(s);
     if (rc) return rc;
-    rc = memtable_new(env, &s->spare, s->options.memtable_bytes, s->last_seq, &fresh);
+    rc = store_new_memtable(s, 1, s->last_seq, &fresh);
     if (!rc) rc = store_start_log(s, store_log_end(s));
     if (rc) goto done;
     atomic_store(&store_page(s)->log_tail, wal_segment_number(s->log));
     env->mutex_lock(env, s->mu);
     rc = superversion_seal(s->current, fresh, &next);
     if (!rc) {
+        store_continue_memtable(s, fresh, atomic_load(&s->followed));
         store_publish(s, next);
         s->active = fresh;
+        store_offer(s);
     }
     env->mutex_unlock(env, s->mu);
 done:

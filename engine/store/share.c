@@ -189,6 +189,7 @@ static fkv_status begin_session(fkv_store *s)
     atomic_store(&page->poisoned, 0);
     atomic_store(&page->durable_lsn, 0);
     atomic_store(&page->writer, 0);
+    atomic_store(&page->offered, 0);
     s->first = 1;
     atomic_store(&s->page, page);
     return FKV_OK;
@@ -329,6 +330,9 @@ fkv_status store_open_page(fkv_store *s)
     fkv_status rc = s->env->random(s->env, &s->session, sizeof s->session);
     if (rc) return rc;
     atomic_store(&page->session, s->session);
+    s->env->mutex_lock(s->env, s->mu);
+    store_offer(s);
+    s->env->mutex_unlock(s->env, s->mu);
     atomic_store_explicit(&page->ready, 1, memory_order_release);
     return s->env->file_lock(s->env, s->lock, LOCK_LIVE, ENV_LOCK_SHARED);
 }

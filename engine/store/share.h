@@ -15,9 +15,9 @@
 **
 ** Everything of value is in the log, the tables and the manifest. Every process reads the log
 ** behind the others into memtables of its own (follow.c), so nothing in shared memory can be left
-** half done by a death, and a wrong byte in it costs an error, never data. (SQLite's WAL-index and
-** lsm1's shared tree keep the index itself in shared memory. Theirs saves each process the replay;
-** it needs repair after every death, and one stray write by any process spoils it for all.)
+** half done by a death. (SQLite's WAL-index and lsm1's shared tree keep an index in shared memory
+** that all write to. It needs repair after every death, and one stray write by any process spoils
+** it for all.) Who comes later may borrow the memtables of who writes, to read in them (borrow.c).
 **
 ** Who may write to the page: the holder of the lock named at each word; whoever opens first, with
 ** LOCK_LIVE exclusive, writes all of it.
@@ -51,6 +51,8 @@ typedef struct shared_page {
     _Atomic uint64_t durable_lsn;   /* up to here the log is synced; anybody, upwards */
     _Atomic uint64_t writer;    /* process with a transaction, from begin to its end; 0 = none */
     _Atomic uint64_t processes; /* numbers given out; anybody, by addition */
+    _Atomic uint64_t offered;   /* the active memtable of one who writes (borrow.c), 0 = none; the
+                                ** writer. It may be out of date, and says itself what it is. */
 } shared_page;
 
 /* Bytes to lock in the file. A region has one byte for each number there may be.

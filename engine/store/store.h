@@ -23,7 +23,7 @@
 #include "base/histogram.h"
 #include "compact/compact.h"
 #include "mem/batch.h"
-#include "mem/memtable.h"
+#include "mem/memtable_share.h"
 #include "store/share.h"
 #include "version/manifest.h"
 #include "wal/wal.h"
@@ -39,13 +39,9 @@ typedef struct superversion {
     memtable *active;
     memtable **sealed; /* newest first; not yet in a table */
     size_t sealed_count;
+    size_t due; /* of them our own: to be flushed. (Those that are borrowed are the oldest.) */
     version *tables;
 } superversion;
-
-/* A hosted transaction, and where it begins: a snapshot at seq_before is one without it. */
-typedef struct host_point {
-    uint64_t id, seq_before;
-} host_point;
 
 /* A segment of the log that is still needed. */
 typedef struct log_entry {
@@ -64,8 +60,6 @@ typedef struct store_counters {
 } store_counters;
 
 enum { SAMPLE_GETS = 64, SAMPLE_SEEKS = 16 };
-
-enum { HOST_POINTS = 256 };
 
 /* What recovery has decided and has yet to write. */
 typedef struct recovery_debt {
@@ -181,6 +175,7 @@ struct fkv_store {
     int rebuilding;                 /* mu; no snapshots now */
     int loading;                    /* the opener's own */
     int compacting;                 /* mu; a compaction is running: one at a time */
+    int draining;                   /* mu; threads that wait for all memtables to be flushed */
 
     fkv_txn *writer;      /* mu; holds the writer lock */
     memtable_spare spare; /* of those that this process seals */
@@ -190,14 +185,12 @@ struct fkv_store {
     int unsure;           /* writer; the log may hold a transaction that is not decided */
     log_entry *logs;      /* mu; oldest first; the last one is `log` */
     size_t log_count, log_capacity;
-    uint64_t host_id;               /* mu; last hosted transaction committed */
-    uint64_t tables_seq;            /* mu; no table holds a sequence above it */
-    host_point points[HOST_POINTS]; /* mu; a ring of the last hosted transactions */
-    uint64_t point_count;           /* mu; since open */
-    uint64_t point_floor;    /* mu; hosted transactions up to this id have no place in the ring */
-    _Atomic int writing;     /* there has been a write since open */
-    uint64_t replayed;       /* records replayed at open */
-    recovery_debt unwritten; /* at open */
+    uint64_t host_id;            /* mu; last hosted transaction committed */
+    uint64_t tables_seq;         /* mu; no table holds a sequence above it */
+    host_points points;          /* mu */
+    _Atomic int writing;         /* there has been a write since open */
+    uint64_t replayed;           /* records replayed at open */
+    recovery_debt unwritten;     /* at open */
     _Atomic int64_t clock_floor; /* latest moment that fkv_clock_ms has told */
 
     /* background: mu */
@@ -371,6 +364,29 @@ FKV_MUST_CHECK fkv_status store_newest_manifest(fkv_store *s, manifest *m, versi
 /* Take the state of manifest m and its tables, with an empty memtable. mu not held. */
 FKV_MUST_CHECK fkv_status store_start_at(fkv_store *s, const manifest *m, version *tables);
 
+/* The same with `count` sealed memtables, newest first, that end where `reach` says, and the hosted
+** transactions before that. */
+FKV_MUST_CHECK fkv_status store_start_with(fkv_store *s, const manifest *m, version *tables,
+                                           memtable *const *sealed, size_t count,
+                                           const memtable_reach *reach, const host_points *points);
+
+/* -- borrow.c -- */
+/* A new memtable, where others can borrow it if it may come to that. for_writing: this process
+** writes to it, and makes more of them. */
+FKV_MUST_CHECK fkv_status store_new_memtable(fkv_store *s, int for_writing, uint64_t base_seq,
+                                             memtable **out);
+/* m, which is empty, gets what is committed from from_lsn on; all up to end_lsn is committed, and
+** in tables. mu held; likewise: */
+void store_begin_memtable(fkv_store *s, memtable *m, uint64_t from_lsn, uint64_t end_lsn);
+/* The same for what comes after the active memtable, which has all before lsn. */
+void store_continue_memtable(fkv_store *s, memtable *m, uint64_t lsn);
+/* What is committed up to here is in the active memtable. mu held. */
+void store_tell(fkv_store *s, uint64_t end_lsn);
+/* Let others borrow what is in memory. The writer's, or before others are let in. mu held. */
+void store_offer(fkv_store *s);
+/* store_start_at with what others offer. FKV_NOTFOUND (not raised): it does not reach. */
+FKV_MUST_CHECK fkv_status store_borrow(fkv_store *s, const manifest *m, version *tables);
+
 /* -- load.c -- */
 /* Load what there is, as s->sharing wants it: follow others, or recover. FKV_NOTFOUND: there is no
 ** store yet. Replaces what was loaded before. */
@@ -496,8 +512,9 @@ void store_poison(fkv_store *s); /* with this thread's error text */
 FKV_MUST_CHECK fkv_status store_check_writable(fkv_store *s);
 FKV_MUST_CHECK fkv_status store_start_threads(fkv_store *s, int with_syncer);
 void store_stop_threads(fkv_store *s);
-/* Flush the oldest sealed memtable, if any: 1 in *did. */
-FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int *did);
+/* Flush the oldest sealed memtable, if any is due: 1 in *did. `all`: also if all that there are
+** are borrowed, and their owner would do it. */
+FKV_MUST_CHECK fkv_status store_flush_one(fkv_store *s, int all, int *did);
 /* Run a job picked from v, install what it has made, and count it. Compactor only. */
 FKV_MUST_CHECK fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *job);
 /* Run the most urgent compaction, if any; at leisure also one that is not due yet. */

@@ -57,6 +57,7 @@ fkv_status superversion_new(fkv_store *s, uint64_t edit, memtable *active, memta
     for (size_t i = 0; i < sealed_count; i++) {
         if (sealed[i] == skip) continue;
         v->sealed[v->sealed_count++] = sealed[i];
+        v->due += !sealed[i]->borrowed;
         memtable_ref(sealed[i]);
     }
     version_ref(tables);
@@ -91,6 +92,7 @@ fkv_status superversion_seal(const superversion *now, memtable *fresh, supervers
     v->active = fresh;
     v->sealed = (memtable **)(void *)(v + 1);
     v->sealed_count = now->sealed_count + 1;
+    v->due = now->due + 1;
     v->sealed[0] = now->active;
     for (size_t i = 0; i < now->sealed_count; i++) v->sealed[i + 1] = now->sealed[i];
     v->tables = now->tables;
@@ -157,7 +159,7 @@ void store_publish(fkv_store *s, superversion *next)
     s->current = next;
     atomic_fetch_add(&s->epoch, 1);
     store_note_shape(s, next->tables);
-    atomic_store(&s->sealed_memtables, (uint32_t)next->sealed_count);
+    atomic_store(&s->sealed_memtables, (uint32_t)next->due);
     s->compact_idle = 0;
     s->env->cond_wake_all(s->env, s->changed);
     superversion_unref(old); /* may remove files: cheap, and nothing here waits for them */
@@ -192,11 +194,11 @@ fkv_status fkv_snapshot_new(fkv_store *s, fkv_snapshot **out)
 
 void store_note_host(fkv_store *s, uint64_t id, uint64_t seq_before)
 {
-    host_point *p = &s->points[s->point_count % HOST_POINTS];
+    host_point *p = &s->points.items[s->points.count % HOST_POINTS];
 
-    if (s->point_count >= HOST_POINTS) s->point_floor = p->id;
+    if (s->points.count >= HOST_POINTS) s->points.floor = p->id;
     *p = (host_point){id, seq_before};
-    s->point_count++;
+    s->points.count++;
     s->host_id = id;
     if (s->waiting) s->env->cond_wake_all(s->env, s->committed);
 }
@@ -289,16 +291,16 @@ static superversion *kept_view(const fkv_store *s, uint64_t seq)
 /* The newest sequence that shows no hosted transaction after `id`. mu held. */
 static fkv_status sequence_as_of(const fkv_store *s, uint64_t id, uint64_t *seq)
 {
-    uint64_t kept = s->point_count < HOST_POINTS ? s->point_count : HOST_POINTS;
+    uint64_t kept = s->points.count < HOST_POINTS ? s->points.count : HOST_POINTS;
 
     *seq = atomic_load_explicit(&s->visible_seq, memory_order_acquire);
     if (id > s->host_id) return older_than_host(s);
-    for (uint64_t i = s->point_count; id < s->host_id && i-- > s->point_count - kept;) {
-        const host_point *p = &s->points[i % HOST_POINTS];
+    for (uint64_t i = s->points.count; id < s->host_id && i-- > s->points.count - kept;) {
+        const host_point *p = &s->points.items[i % HOST_POINTS];
         if (p->id <= id) break;
         *seq = p->seq_before;
     }
-    if ((id < s->host_id && id < s->point_floor) || !kept_view(s, *seq))
+    if ((id < s->host_id && id < s->points.floor) || !kept_view(s, *seq))
         return FKV_RAISEF(FKV_BUSY, "this transaction began too long ago to see the store as it "
                                     "was then");
     return FKV_OK;

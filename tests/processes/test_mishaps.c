@@ -99,7 +99,7 @@ static void flush_the_sealed_one(void *arg)
     play *p = arg;
     int did;
 
-    SHOULD(p, is_patient(store_flush_one(p->young_store, &did)));
+    SHOULD(p, is_patient(store_flush_one(p->young_store, 0, &did)));
 }
 
 static void seal_and_delete(play *p)

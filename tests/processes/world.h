@@ -7,9 +7,9 @@
 ** file. What is left to do here:
 **
 **   death   From that operation on nothing that the process does reaches the world: its operations
-**           fail, its locks go, as the kernel would have it, and its mappings of the page are
-**           replaced by private copies in place. So its code may run on into its clean-up, which
-**           is how the test gets its memory back.
+**           fail, its locks go, as the kernel would have it, and its mappings of the page and of
+**           memory that others may map are replaced by private copies in place. So its code may run
+**           on into its clean-up, which is how the test gets its memory back.
 **   a stop  A function of the test's is called in place, before the operation is done. Others
 **           live on in it. A thread that waits for a stopped one would wait for ever: there are no
 **           threads here, and time is the test's own (a sleep is over at once).
@@ -26,7 +26,7 @@
 #include "io/env.h"
 #include "io/filename.h"
 
-enum { PAGE = 4096, HELD_MAX = 256, PAGES_MAX = 4 };
+enum { PAGE = 4096, HELD_MAX = 256, PAGES_MAX = 4, REGIONS_MAX = 64 };
 
 typedef struct world {
     fkv_env *disk, *files; /* the latter audited */
@@ -53,6 +53,7 @@ typedef struct process {
     held_lock held[HELD_MAX];
     int held_count;
     void *pages[PAGES_MAX];
+    env_region *regions[REGIONS_MAX]; /* those that it may write to */
 } process;
 
 static inline process *process_of(fkv_env *env)
@@ -63,6 +64,17 @@ static inline process *process_of(fkv_env *env)
 static inline fkv_env *files_of(fkv_env *env)
 {
     return process_of(env)->w->files;
+}
+
+/* What it writes there from now on nobody else sees. (How regions are named, env_posix_region.c
+** says.) */
+static inline void world_make_private(const env_region *r)
+{
+    int fd = (int)(r->name & ((1 << 24) - 1));
+
+    if (mmap(r->base, r->size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_NORESERVE, fd,
+             0) != r->base)
+        abort();
 }
 
 static inline void process_dies(process *p)
@@ -81,6 +93,8 @@ static inline void process_dies(process *p)
             abort();
         memcpy(p->pages[i], copy, PAGE);
     }
+    for (int i = 0; i < REGIONS_MAX; i++)
+        if (p->regions[i]) world_make_private(p->regions[i]);
 }
 
 /* A lock file made anew has a page of its own; those who have the last one mapped keep it. */
@@ -308,6 +322,35 @@ static inline void world_file_unshare(fkv_env *env, void *base, size_t size)
     (void)munmap(base, size);
 }
 
+/* -- memory that others may map ---------------------------------------------------------------- */
+
+static inline env_region *world_region_new(fkv_env *env, size_t size)
+{
+    process *p = process_of(env);
+    env_region *r = p->dead ? NULL : env_posix()->region_new(env_posix(), size);
+    int i = 0;
+
+    while (i < REGIONS_MAX && p->regions[i]) i++;
+    if (i == REGIONS_MAX) abort();
+    p->regions[i] = r;
+    return r;
+}
+
+static inline env_region *world_region_open(fkv_env *env, uint64_t name, size_t writable)
+{
+    if (process_of(env)->dead) return NULL;
+    return env_posix()->region_open(env_posix(), name, writable);
+}
+
+static inline void world_region_free(fkv_env *env, env_region *r)
+{
+    process *p = process_of(env);
+
+    for (int i = 0; r && i < REGIONS_MAX; i++)
+        if (p->regions[i] == r) p->regions[i] = NULL;
+    env_posix()->region_free(env_posix(), r);
+}
+
 /* -- time, and what is one process's ----------------------------------------------------------- */
 
 static inline uint64_t world_now_us(fkv_env *env)
@@ -371,6 +414,9 @@ static inline void process_begins(process *p, world *w)
     p->env.file_rename = world_file_rename;
     p->env.file_remove = world_file_remove;
     p->env.file_link = world_file_link;
+    p->env.region_new = world_region_new;
+    p->env.region_open = world_region_open;
+    p->env.region_free = world_region_free;
     p->env.boot_id = world_boot_id;
     p->env.now_us = world_now_us;
     p->env.now_ns = world_now_ns;
