@@ -81,19 +81,19 @@ void store_note_shape(fkv_store *s, const version *tables)
     atomic_store(&s->level0_files, (uint32_t)tables->levels[0].count);
 }
 
-/* Give the block cache what the memory budget leaves: a store that writes needs up to four
-** memtables (active, two sealed, and one just flushed that kept_view may be asked for), and open
-** tables keep their index and filter. */
+/* Give tables and cached blocks what the memory budget leaves: a store that writes needs up to four
+** memtables (active, two sealed, and one just flushed that kept_view may be asked for). */
 void store_fit_cache(fkv_store *s)
 {
-    size_t budget, used = (size_t)atomic_load(&s->home.open_memory);
+    size_t budget, used;
 
     s->env->mutex_lock(s->env, s->mu);
     budget = s->options.memory_bytes;
     s->env->mutex_unlock(s->env, s->mu);
     budget -= budget / 16; /* batches, what compaction reads and writes, and what malloc loses */
-    if (s->writing) used += 4 * s->options.memtable_bytes;
-    block_cache_resize(s->home.cache, used < budget - budget / 8 ? budget - used : budget / 8);
+    used = s->writing ? 4 * s->options.memtable_bytes : 0;
+    if (used > budget - budget / 8) used = budget - budget / 8;
+    block_cache_resize(s->home.cache, budget - used, budget / 8);
 }
 
 static void consider(const memtable *memory, manifest *m)
@@ -302,7 +302,6 @@ fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed, ui
     if (!rc) store_retire_logs(s, log_number);
     store_remove_doomed(s);
     store_end_install(s);
-    store_fit_cache(s);
     version_unref(tables);
     version_edit_release(edit);
     return rc;

@@ -504,6 +504,7 @@ int store_describe(fkv_store *s, const memtable *drop, int64_t now_ms, manifest 
 ** it was made. */
 FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtable *flushed,
                                         uint64_t base);
+/* Share the memory budget out anew: it has changed, or whether this process writes. */
 void store_fit_cache(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
 

@@ -15,6 +15,14 @@
 ** after it has gone from here. Bytes in use by readers alone are not counted: they are few. A block
 ** larger than a shard's share of the capacity is not kept. What a scan reads comes in under the
 ** hand and only while there is room: a scan never drives out what point reads have asked for.
+**
+** Nor does a block that is asked for once. Where rows are read at random out of many more than
+** fit, whatever comes in goes before it is of use, and that coming and going, all of it in memory
+** that no processor cache holds, took three tenths of a read. So a full shard lets a block in at
+** its second miss, if it has refused fewer others since than it holds: let in at once, it might be
+** here still (the doorkeeper of TinyLFU, Einziger, Friedman and Manes, but exact, because each slot
+** has room for the count at which its block was refused). A set of blocks that fits is here after
+** it was asked for twice, in whatever order.
 */
 #include "table/cache.h"
 
@@ -36,19 +44,27 @@ typedef struct shard {
     size_t bytes, capacity;
     block *hand; /* the next to be looked at, and by `older` the ones after it; NULL = empty */
     uint64_t hits, misses;
-    uint8_t padding[128 - 6 * 8];
+    uintptr_t blocks, refused; /* how many are here; how many were not let in */
+    uint8_t padding[128 - 8 * 8];
 } shard;
 
 _Static_assert(sizeof(void *) != 8 || sizeof(shard) == 128, "see shard");
 
 struct block_cache {
     fkv_env *env;
+    _Atomic size_t capacity, floor, tables; /* all of it; what tables leave alone; what they have */
     shard shards[SHARDS];
 };
 
+/* With what malloc loses where blocks of differing sizes come and go (8 % in random ranges). */
+static size_t charge_of(size_t size)
+{
+    return sizeof(block) + size + size / 16;
+}
+
 static size_t charge(const block *b)
 {
-    return sizeof *b + b->size;
+    return charge_of(b->size);
 }
 
 block *block_new(size_t size)
@@ -96,15 +112,22 @@ static void ring_remove(shard *s, block *b)
 
 static block *in_slot(cache_slot *slot)
 {
-    return atomic_load_explicit(&slot->block, memory_order_acquire);
+    uintptr_t at = atomic_load_explicit(&slot->at, memory_order_acquire);
+
+    return at & 1 ? NULL : (block *)at;
+}
+
+static void set_slot(cache_slot *slot, uintptr_t at)
+{
+    atomic_store_explicit(&slot->at, at, memory_order_release);
 }
 
 static void drop(shard *s, block *b)
 {
     ring_remove(s, b);
     s->bytes -= charge(b);
-    /* From here on a slot may be gone, see cache_forget. */
-    atomic_store_explicit(&b->slot->block, NULL, memory_order_release);
+    s->blocks--;
+    set_slot(b->slot, 0); /* from here on it may be gone, see cache_forget */
     b->slot = NULL;
     block_unref(b);
 }
@@ -116,7 +139,8 @@ static void keep(shard *s, cache_slot *slot, block *b)
     b->slot = slot;
     ring_insert(s, b);
     s->bytes += charge(b);
-    atomic_store_explicit(&slot->block, b, memory_order_release);
+    s->blocks++;
+    set_slot(slot, (uintptr_t)b);
 }
 
 /* REQUIRES: there is one. Ends: every block passed has lost its mark. */
@@ -124,6 +148,23 @@ static void evict_one(shard *s)
 {
     for (; s->hand->touched; s->hand = s->hand->older) s->hand->touched = 0;
     drop(s, s->hand);
+}
+
+/* Was the slot's block refused lately? If not, it is now. */
+static int came_back(shard *s, cache_slot *slot)
+{
+    uintptr_t at = atomic_load_explicit(&slot->at, memory_order_relaxed);
+    uintptr_t now = s->refused << 1 | 1;
+
+    if (at && (now - at) >> 1 <= s->blocks) return 1;
+    set_slot(slot, now);
+    s->refused++;
+    return 0;
+}
+
+static int fits(const shard *s, const block *b)
+{
+    return s->bytes + charge(b) <= s->capacity;
 }
 
 static shard *shard_of(block_cache *cache, const cache_slot *slot)
@@ -168,8 +209,8 @@ void cache_add(block_cache *cache, cache_slot *slot, block *b)
     if (!cache) return;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    if (!in_slot(slot) && charge(b) <= s->capacity) {
-        while (s->bytes + charge(b) > s->capacity && s->hand) evict_one(s);
+    if (!in_slot(slot) && charge(b) <= s->capacity && (fits(s, b) || came_back(s, slot))) {
+        while (!fits(s, b)) evict_one(s);
         keep(s, slot, b);
     }
     cache->env->mutex_unlock(cache->env, s->mu);
@@ -183,7 +224,7 @@ int cache_has_room(block_cache *cache, cache_slot *slot, size_t size)
     if (!cache) return 0;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    room = s->bytes + sizeof(block) + size <= s->capacity;
+    room = s->bytes + charge_of(size) <= s->capacity;
     cache->env->mutex_unlock(cache->env, s->mu);
     return room;
 }
@@ -195,7 +236,7 @@ void cache_offer(block_cache *cache, cache_slot *slot, block *b)
     if (!cache) return;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    if (s->bytes + charge(b) <= s->capacity && !in_slot(slot)) {
+    if (fits(s, b) && !in_slot(slot)) {
         keep(s, slot, b);
         s->hand = b;
     }
@@ -215,7 +256,38 @@ void cache_forget(block_cache *cache, cache_slot *slot)
     cache->env->mutex_unlock(cache->env, s->mu);
 }
 
-fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **out)
+/* Of two threads that get here, the last one in each shard sees what both have changed. */
+static void share_out(block_cache *cache)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        shard *s = &cache->shards[i];
+        size_t all, floor, tables;
+        cache->env->mutex_lock(cache->env, s->mu);
+        all = atomic_load(&cache->capacity);
+        floor = atomic_load(&cache->floor);
+        tables = atomic_load(&cache->tables);
+        s->capacity = (all > floor && tables < all - floor ? all - tables : floor) / SHARDS;
+        while (s->bytes > s->capacity && s->hand) evict_one(s);
+        cache->env->mutex_unlock(cache->env, s->mu);
+    }
+}
+
+void cache_charge(block_cache *cache, size_t bytes)
+{
+    if (!cache) return;
+    atomic_fetch_add(&cache->tables, bytes);
+    share_out(cache);
+}
+
+void cache_discharge(block_cache *cache, size_t bytes)
+{
+    if (!cache || !bytes) return;
+    atomic_fetch_sub(&cache->tables, bytes);
+    share_out(cache);
+}
+
+fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, size_t floor_bytes,
+                           block_cache **out)
 {
     block_cache *cache = alloc_zero(sizeof *cache);
     fkv_status rc = FKV_OK;
@@ -223,15 +295,12 @@ fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **ou
     *out = NULL;
     if (!cache) return FKV_RAISE(FKV_NOMEM);
     cache->env = env;
-    for (int i = 0; i < SHARDS && !rc; i++) {
-        shard *s = &cache->shards[i];
-        s->capacity = capacity_bytes / SHARDS;
-        rc = env->mutex_new(env, &s->mu);
-    }
+    for (int i = 0; i < SHARDS && !rc; i++) rc = env->mutex_new(env, &cache->shards[i].mu);
     if (rc) {
         block_cache_free(cache);
         return rc;
     }
+    block_cache_resize(cache, capacity_bytes, floor_bytes);
     *out = cache;
     return FKV_OK;
 }
@@ -247,15 +316,11 @@ void block_cache_free(block_cache *cache)
     alloc_free(cache);
 }
 
-void block_cache_resize(block_cache *cache, size_t capacity_bytes)
+void block_cache_resize(block_cache *cache, size_t capacity_bytes, size_t floor_bytes)
 {
-    for (int i = 0; i < SHARDS; i++) {
-        shard *s = &cache->shards[i];
-        cache->env->mutex_lock(cache->env, s->mu);
-        s->capacity = capacity_bytes / SHARDS;
-        while (s->bytes > s->capacity && s->hand) evict_one(s);
-        cache->env->mutex_unlock(cache->env, s->mu);
-    }
+    atomic_store(&cache->capacity, capacity_bytes);
+    atomic_store(&cache->floor, floor_bytes);
+    share_out(cache);
 }
 
 void block_cache_stats(block_cache *cache, cache_stats *out)

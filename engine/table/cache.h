@@ -18,10 +18,11 @@ typedef struct block {
     uint8_t *data;
 } block;
 
-/* Where a table looks for one of its blocks: NULL or a cached block, which knows the slot in turn.
-** Zeroed when it is made, and given to cache_forget before it goes. */
+/* Where a table looks for one of its blocks: 0, the address of a cached block, which knows the slot
+** in turn, or an odd number: when the cache had no room for it (cache.c). Zeroed when it is made,
+** and given to cache_forget before it goes. */
 typedef struct cache_slot {
-    _Atomic(block *) block;
+    _Atomic uintptr_t at;
 } cache_slot;
 
 /* A block with room for `size` bytes, or NULL. */
@@ -34,13 +35,27 @@ block *cache_find(block_cache *cache, cache_slot *slot);
 /* The same for a scan, which is no reason to keep the block for longer. */
 block *cache_peek(block_cache *cache, cache_slot *slot);
 
-/* Remember b if there is room or something older can go. The caller keeps its reference. If another
-** thread was faster, its block stays. */
+/* Remember b if there is room, or if it was given lately before: then something older goes. The
+** caller keeps its reference. If another thread was faster, its block stays. */
 void cache_add(block_cache *cache, cache_slot *slot, block *b);
 
 /* What a scan has read: kept only in space that nothing uses yet, as the first to go. */
 int cache_has_room(block_cache *cache, cache_slot *slot, size_t size);
 void cache_offer(block_cache *cache, cache_slot *slot, block *b); /* nothing else goes for it */
+
+/* Begin to bring near what a reader of the slot's block will look at first. */
+static inline void cache_fetch(const cache_slot *slot)
+{
+    uintptr_t at = atomic_load_explicit(&slot->at, memory_order_relaxed);
+
+    if (!at || at & 1) return; /* whether it is still cached does not matter: nothing is read */
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at - 32));
+}
+
+/* An open table keeps so many bytes; it has given them back. cache may be NULL. */
+void cache_charge(block_cache *cache, size_t bytes);
+void cache_discharge(block_cache *cache, size_t bytes);
 
 /* Empty the slot, which nobody else uses any more. */
 void cache_forget(block_cache *cache, cache_slot *slot);

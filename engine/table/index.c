@@ -2,6 +2,8 @@
 
 #include "base/alloc.h"
 
+enum { GROUP = 16 };
+
 void index_append(buf *index, fkv_slice separator, block_handle handle)
 {
     buf_append_slice(index, separator);
@@ -42,25 +44,59 @@ static uint64_t prefix_at(fkv_slice key, size_t skip)
     return get_be64(bytes);
 }
 
+/* *p goes behind the entry's key. index_open has seen that it is whole. */
+static fkv_slice entry_key(const table_index *x, size_t i, const uint8_t **p)
+{
+    const uint8_t *end = x->bytes->data + x->bytes->size;
+    uint32_t size = 0;
+    const uint8_t *key = get_varint32(x->bytes->data + x->at[i], end, &size);
+
+    *p = key + size;
+    return fkv_slice_of(key, size);
+}
+
 fkv_slice index_key(const table_index *x, size_t i)
 {
-    return fkv_slice_of(x->bytes->data + x->entries[i].key_at, x->entries[i].key_size);
+    const uint8_t *p;
+
+    return entry_key(x, i, &p);
+}
+
+block_handle index_handle(const table_index *x, size_t i)
+{
+    const uint8_t *end = x->bytes->data + x->bytes->size, *p;
+    block_handle h = {0};
+
+    (void)entry_key(x, i, &p);
+    p = get_varint64(p, end, &h.offset);
+    (void)get_varint64(p, end, &h.size);
+    return h;
 }
 
 /* *blocks_end is where the block before ends, and then where this one does. */
 static int parse_entry(table_index *x, size_t i, const uint8_t **cursor, const uint8_t *end,
                        uint64_t *blocks_end)
 {
-    index_entry *e = &x->entries[i];
-    const uint8_t *p = get_varint32(*cursor, end, &e->key_size);
+    uint32_t key_size;
+    block_handle h;
+    const uint8_t *p = get_varint32(*cursor, end, &key_size);
 
-    if (!p || e->key_size > (size_t)(end - p)) return 0;
-    e->key_at = (uint32_t)(p - x->bytes->data);
-    p = get_varint64(p + e->key_size, end, &e->handle.offset);
-    if (p) p = get_varint64(p, end, &e->handle.size);
-    if (!p || e->handle.size == 0 || !handle_follows(e->handle, blocks_end)) return 0;
+    if (!p || key_size > (size_t)(end - p)) return 0;
+    p = get_varint64(p + key_size, end, &h.offset);
+    if (p) p = get_varint64(p, end, &h.size);
+    if (!p || h.size == 0 || !handle_follows(h, blocks_end)) return 0;
+    x->at[i] = (uint32_t)(*cursor - x->bytes->data);
     *cursor = p;
     return i == 0 || slice_compare(index_key(x, i - 1), index_key(x, i)) < 0;
+}
+
+static void fill_arrays(table_index *x)
+{
+    if (x->count) x->skip = slice_common(index_key(x, 0), index_key(x, x->count - 1));
+    for (size_t i = 0; i < x->count; i++) {
+        x->places[i].prefix = prefix_at(index_key(x, i), x->skip);
+        if (i % GROUP == GROUP - 1) x->samples[i / GROUP] = x->places[i].prefix;
+    }
 }
 
 fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
@@ -74,29 +110,56 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
     end = bytes->data + bytes->size - 4;
     count = get_u32(end);
     if (count > bytes->size / 3) return FKV_RAISE(FKV_CORRUPT);
-    x->entries = alloc_bytes((count + 1) * sizeof *x->entries);
+    x->at = alloc_bytes((count + 1) * sizeof *x->at);
     x->places = alloc_zero((count + 1) * sizeof *x->places); /* empty slots */
-    if (!x->entries || !x->places) return FKV_RAISE(FKV_NOMEM);
+    x->samples = alloc_bytes((count / GROUP + 1) * sizeof *x->samples);
+    if (!x->at || !x->places || !x->samples) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; i < count; i++)
         if (!parse_entry(x, i, &p, end, &blocks_end)) return FKV_RAISE(FKV_CORRUPT);
     if (p != end || blocks_end != data_end) return FKV_RAISE(FKV_CORRUPT);
     x->count = count;
-    if (count) x->skip = slice_common(index_key(x, 0), index_key(x, count - 1));
-    for (size_t i = 0; i < count; i++) x->places[i].prefix = prefix_at(index_key(x, i), x->skip);
+    fill_arrays(x);
     return FKV_OK;
 }
 
 void index_release(table_index *x)
 {
     block_unref(x->bytes);
-    alloc_free(x->entries);
+    alloc_free(x->at);
     alloc_free(x->places);
+    alloc_free(x->samples);
     *x = (table_index){0};
+}
+
+size_t index_memory(const table_index *x)
+{
+    return x->bytes->size + x->count * (sizeof *x->at + sizeof *x->places) +
+           x->count / GROUP * sizeof *x->samples;
+}
+
+/* How many groups end below prefix. */
+static size_t groups_below(const table_index *x, uint64_t prefix)
+{
+    const uint64_t *base = x->samples;
+    size_t n = x->count / GROUP;
+
+    if (n == 0) return 0;
+    while (n > 1) { /* without a branch that nobody could foresee */
+        size_t half = n / 2;
+        base += base[half - 1] < prefix ? half : 0;
+        n -= half;
+    }
+    return (size_t)(base - x->samples) + (*base < prefix);
+}
+
+static void fetch_group(const index_place *first)
+{
+    for (size_t i = 0; i < GROUP; i += 64 / sizeof *first) __builtin_prefetch(first + i);
 }
 
 size_t index_find(const table_index *x, fkv_slice key)
 {
-    size_t low = 0, high = x->count;
+    size_t low, high = x->count;
     uint64_t prefix;
 
     if (x->count == 0) return 0;
@@ -108,6 +171,10 @@ size_t index_find(const table_index *x, fkv_slice key)
         if (c > 0) return x->count;
     }
     prefix = prefix_at(key, x->skip);
+    low = groups_below(x, prefix);
+    fetch_group(&x->places[low * GROUP]);
+    if (low < x->count / GROUP && x->samples[low] > prefix) high = low * GROUP + GROUP - 1;
+    low *= GROUP;
     while (low < high) {
         size_t mid = (low + high) / 2;
         int c = x->places[mid].prefix < prefix ? -1 : x->places[mid].prefix > prefix;

@@ -103,7 +103,7 @@ fkv_status table_data_block(table *t, size_t i, block **out)
 
     *out = cache_find(t->cache, slot);
     if (*out) return FKV_OK;
-    rc = table_load_block(t, t->index.entries[i].handle, "data", out);
+    rc = table_load_block(t, index_handle(&t->index, i), "data", out);
     if (!rc) cache_add(t->cache, slot, *out);
     return rc;
 }
@@ -233,6 +233,8 @@ fkv_status table_open(fkv_env *env, env_file *file, const char *name, uint64_t u
         table_free(t);
         return rc;
     }
+    t->charged = table_memory(t);
+    cache_charge(cache, t->charged);
     *out = t;
     return FKV_OK;
 }
@@ -255,6 +257,7 @@ void table_free(table *t)
 {
     if (!t) return;
     for (size_t i = 0; i < t->index.count; i++) cache_forget(t->cache, &t->index.places[i].slot);
+    cache_discharge(t->cache, t->charged);
     index_release(&t->index);
     alloc_free(t->filter_memory);
     block_unref(t->range_bytes);
@@ -265,23 +268,11 @@ void table_free(table *t)
 
 size_t table_memory(const table *t)
 {
-    size_t n = sizeof *t + t->index.bytes->size +
-               t->index.count * (sizeof *t->index.entries + sizeof *t->index.places);
+    size_t n = sizeof *t + index_memory(&t->index);
 
     if (t->filter.size) n += t->filter.size + FILTER_LINE;
     if (t->range_bytes) n += t->range_bytes->size + t->footer.range_count * sizeof *t->ranges;
     return n;
-}
-
-/* A block is read first where it ends and its header lies (cache.h). Whether it still is cached
-** does not matter: an address is all that is made of it. */
-static void fetch_end(const cache_slot *slot)
-{
-    uintptr_t at = (uintptr_t)atomic_load_explicit(&slot->block, memory_order_relaxed);
-
-    if (!at) return;
-    __builtin_prefetch((const void *)at);
-    __builtin_prefetch((const void *)(at - 32));
 }
 
 fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
@@ -297,13 +288,13 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
     i = index_find(&t->index, key);
     if (i == t->index.count) return FKV_NOTFOUND;
     if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
-    fetch_end(&t->index.places[i].slot);
+    cache_fetch(&t->index.places[i].slot);
     rc = table_data_block(t, i, &b);
     if (rc) return rc;
     found = block_get(b->data, b->size, key, &e);
     if (found <= 0) {
         block_unref(b);
-        return found ? table_bad_block(t, "data", t->index.entries[i].handle.offset) : FKV_NOTFOUND;
+        return found ? table_bad_block(t, "data", index_handle(&t->index, i).offset) : FKV_NOTFOUND;
     }
     out->value = e.row.value;
     out->expires_ms = e.row.expires_ms;
@@ -351,5 +342,5 @@ uint64_t table_offset_of(const table *t, fkv_slice key)
 {
     size_t i = index_find(&t->index, key);
 
-    return i == t->index.count ? t->footer.data_end : t->index.entries[i].handle.offset;
+    return i == t->index.count ? t->footer.data_end : index_handle(&t->index, i).offset;
 }

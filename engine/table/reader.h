@@ -12,6 +12,7 @@ struct table {
     fkv_env *env;
     env_file *file;
     block_cache *cache;
+    size_t charged; /* to the cache */
     char name[64];
     uint64_t file_bytes;
     const table_summary *expected; /* the manifest's; NULL: nothing is known */

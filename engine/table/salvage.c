@@ -233,7 +233,7 @@ static fkv_status find_blocks(salvage *s)
         return rc ? rc : load_and_search(s, t->footer.data_end);
     }
     for (size_t i = 0; i < t->index.count; i++)
-        add_block(s, t->index.entries[i].handle.offset, t->index.entries[i].handle.size);
+        add_block(s, index_handle(&t->index, i).offset, index_handle(&t->index, i).size);
     return buf_status(&s->blocks);
 }
 

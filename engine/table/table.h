@@ -23,17 +23,20 @@ const char *codec_name(codec_id id); /* "none", "zlib", "lz4", "zstd" */
 /* -- block cache ---------------------------------------------------------------------------- */
 
 /* Uncompressed blocks of all tables of a store, about least recently used first out, several locked
-** shards. Blocks are counted by reference, so one that a reader holds survives its eviction.
-** Thread-safe. */
+** shards. Blocks are counted by reference, so one that a reader holds survives its eviction. What
+** open tables keep in memory, index, filter and ranges, is taken out of the capacity, down to a
+** floor that blocks always have. Thread-safe. */
 typedef struct block_cache block_cache;
 
 typedef struct cache_stats {
-    uint64_t hits, misses, bytes, capacity;
+    uint64_t hits, misses, bytes;
+    uint64_t capacity; /* without what open tables take */
 } cache_stats;
 
-FKV_MUST_CHECK fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, block_cache **out);
+FKV_MUST_CHECK fkv_status block_cache_new(fkv_env *env, size_t capacity_bytes, size_t floor_bytes,
+                                          block_cache **out);
 void block_cache_free(block_cache *cache); /* NULL is fine; after all its tables */
-void block_cache_resize(block_cache *cache, size_t capacity_bytes);
+void block_cache_resize(block_cache *cache, size_t capacity_bytes, size_t floor_bytes);
 void block_cache_stats(block_cache *cache, cache_stats *out);
 
 /* -- building ------------------------------------------------------------------------------- */

@@ -66,7 +66,7 @@ static fkv_status read_piece(table_iter *it, block_handle h, size_t need)
 /* A plain block for the cache, if that has room, or NULL. */
 static block *spare_copy(const table *t, size_t i, const uint8_t *stored)
 {
-    size_t size = (size_t)t->index.entries[i].handle.size;
+    size_t size = (size_t)index_handle(&t->index, i).size;
     block *b = cache_has_room(t->cache, &t->index.places[i].slot, size) ? block_new(size) : NULL;
 
     if (b) memcpy(b->data, stored, size);
@@ -77,7 +77,7 @@ static block *spare_copy(const table *t, size_t i, const uint8_t *stored)
 static fkv_status ahead_block(table_iter *it, size_t i, block **out, const uint8_t **data,
                               size_t *size)
 {
-    block_handle h = it->t->index.entries[i].handle;
+    block_handle h = index_handle(&it->t->index, i);
     size_t need = (size_t)h.size + BLOCK_TRAILER;
     const uint8_t *stored;
     fkv_status rc = FKV_OK;
@@ -219,7 +219,7 @@ static int settled(table_iter *it)
 {
     it->base.entry = NULL;
     if (it->cursor.failed) {
-        uint64_t offset = it->t->index.entries[it->at].handle.offset;
+        uint64_t offset = index_handle(&it->t->index, it->at).offset;
         it->base.status = it->cursor.failed == FKV_NOMEM ? FKV_RAISE(FKV_NOMEM)
                                                          : table_bad_block(it->t, "data", offset);
         return 1;

@@ -12,7 +12,7 @@ typedef struct walk {
 static fkv_status bad_key(const walk *w, size_t i, const char *what)
 {
     return FKV_RAISEF(FKV_CORRUPT, "%s: %s in data block at offset %llu", w->t->name, what,
-                      (unsigned long long)w->t->index.entries[i].handle.offset);
+                      (unsigned long long)index_handle(&w->t->index, i).offset);
 }
 
 /* Is the entry in order, in the block that the index would look for it in, and in the filter? */
@@ -35,14 +35,14 @@ static fkv_status check_entry(walk *w, size_t i)
     w->expiring += c->entry.row.kind == ENTRY_PUT_EXPIRES;
     w->raw_bytes += c->entry.row.key.size + c->entry.row.value.size;
     if (w->first.failed || w->last.failed) return FKV_RAISE(FKV_NOMEM);
-    return w->how->row ? w->how->row(w->how->arg, t->index.entries[i].handle.offset, &c->entry.row)
+    return w->how->row ? w->how->row(w->how->arg, index_handle(&t->index, i).offset, &c->entry.row)
                        : FKV_OK;
 }
 
 static fkv_status decode_block(walk *w, size_t i)
 {
     block_cursor *c = &w->cursor;
-    block_handle h = w->t->index.entries[i].handle;
+    block_handle h = index_handle(&w->t->index, i);
     block *b = NULL;
     fkv_status rc = table_load_block(w->t, h, "data", &b);
 
@@ -98,7 +98,7 @@ static fkv_status check_blocks(walk *w)
         if (how->deep) {
             rc = tell(w, decode_block(w, i));
         } else {
-            rc = tell(w, table_check_block(w->t, w->t->index.entries[i].handle, "data"));
+            rc = tell(w, table_check_block(w->t, index_handle(&w->t->index, i), "data"));
         }
     }
     how->entries += w->entries;

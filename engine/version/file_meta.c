@@ -43,7 +43,6 @@ void file_meta_unref(file_meta *f)
 
     if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
     t = atomic_load_explicit(&f->table, memory_order_relaxed);
-    if (t) atomic_fetch_sub(&f->home->open_memory, table_memory(t));
     table_free(t);
     obsolete = atomic_load(&f->obsolete);
     if (obsolete) table_home_remove(f->home, f->number, obsolete);
@@ -73,10 +72,7 @@ fkv_status file_meta_table(file_meta *f, table **out)
                             f->home->cache, &t);
         if (!rc) rc = table_expect(t, &f->summary);
         if (rc) table_free(t);
-        if (!rc) {
-            atomic_fetch_add(&f->home->open_memory, table_memory(t));
-            atomic_store_explicit(&f->table, t, memory_order_release);
-        }
+        if (!rc) atomic_store_explicit(&f->table, t, memory_order_release);
     }
     env->mutex_unlock(env, f->home->mutex);
     *out = rc ? NULL : t;

@@ -21,8 +21,7 @@ typedef struct table_home {
     fkv_env *env;
     env_dir *dir;
     block_cache *cache;
-    env_mutex *mutex;             /* opening tables */
-    _Atomic uint64_t open_memory; /* bytes of index and filter that open tables keep */
+    env_mutex *mutex;                                          /* opening tables */
     void (*remove)(void *arg, uint64_t number, uint64_t edit); /* NULL: the file simply goes */
     void *arg;
 } table_home;

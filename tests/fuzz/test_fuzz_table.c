@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(env_mem_new(&env));
     must(env->dir_open(env, "d", ENV_WRITE | ENV_CREATE, &dir));
     put_file(env, dir, "t", data, size);
-    if (hint & 1) must(block_cache_new(env, 4096, &cache));
+    if (hint & 1) must(block_cache_new(env, 4096, 4096, &cache));
     must(env->file_open(env, dir, "t", ENV_READ, &file));
     if (!table_open(env, file, "t", id, size, cache, &t)) {
         rove(t, fkv_slice_of(data, size < 10 ? size : 10));

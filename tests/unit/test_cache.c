@@ -55,7 +55,7 @@ static void finds_what_was_added(void)
     cache_stats stats;
     size_t hits = 0;
 
-    REQUIRE_OK(block_cache_new(env, 64 << 20, &cache));
+    REQUIRE_OK(block_cache_new(env, 64 << 20, 0, &cache));
     begin();
     for (uint64_t i = 0; i < 10000; i++) put(cache, i, BLOCK_BYTES);
     for (uint64_t i = 0; i < 10000; i++) {
@@ -79,11 +79,12 @@ static void capacity_holds_and_the_oldest_go(void)
     cache_stats stats;
     size_t recent = 0;
 
-    REQUIRE_OK(block_cache_new(env, 1 << 20, &cache));
+    REQUIRE_OK(block_cache_new(env, 1 << 20, 0, &cache));
     begin();
     put(cache, 0, BLOCK_BYTES);
     for (uint64_t i = 1; i <= 20000; i++) {
         put(cache, i, BLOCK_BYTES);
+        put(cache, i, BLOCK_BYTES); /* a full cache lets in what comes twice */
         if (i % 100 == 0) {
             block *kept = look(cache, 0); /* in use, so never the oldest */
             CHECK(kept);
@@ -99,14 +100,70 @@ static void capacity_holds_and_the_oldest_go(void)
     }
     CHECK(recent == 400);
     CHECK(!look(cache, 5));
-    block_cache_resize(cache, 100 << 10);
+    block_cache_resize(cache, 100 << 10, 0);
     block_cache_stats(cache, &stats);
     CHECK(stats.bytes <= 100 << 10 && stats.capacity <= 100 << 10);
-    block_cache_resize(cache, 0);
+    block_cache_resize(cache, 0, 0);
     block_cache_stats(cache, &stats);
     CHECK(stats.bytes == 0);
     put(cache, 1, BLOCK_BYTES);
     CHECK(!look(cache, 1));
+    block_cache_free(cache);
+}
+
+static size_t count_kept(block_cache *cache, uint64_t from, uint64_t to)
+{
+    size_t kept = 0;
+
+    for (uint64_t i = from; i < to; i++) {
+        block *b = look(cache, i);
+        kept += b != NULL;
+        block_unref(b);
+    }
+    return kept;
+}
+
+/* Rows read at random out of many more than fit drive nothing out; a new working set does. */
+static void what_comes_once_is_not_kept(void)
+{
+    enum { SET = 800 }; /* of the 900 that fit */
+    block_cache *cache = NULL;
+
+    REQUIRE_OK(block_cache_new(env_posix(), 1 << 20, 0, &cache));
+    begin();
+    for (uint64_t i = 0; i < SLOTS; i++) put(cache, i, BLOCK_BYTES);
+    CHECK(count_kept(cache, 0, SET) == SET);
+    CHECK(count_kept(cache, 1000, SLOTS) == 0);
+    for (uint64_t i = 5000; i < 5000 + SET; i++) put(cache, i, BLOCK_BYTES);
+    CHECK(count_kept(cache, 5000, 5000 + SET) == 0);
+    for (uint64_t i = 5000; i < 5000 + SET; i++) put(cache, i, BLOCK_BYTES);
+    CHECK(count_kept(cache, 5000, 5000 + SET) == SET);
+    block_cache_free(cache);
+}
+
+/* What tables keep leaves so much less for blocks, and the floor always. */
+static void tables_take_their_share(void)
+{
+    enum { ALL = 1 << 20, FLOOR = ALL / 4, TABLE = 100 << 10 };
+    block_cache *cache = NULL;
+    cache_stats stats;
+
+    REQUIRE_OK(block_cache_new(env_posix(), ALL, FLOOR, &cache));
+    begin();
+    for (uint64_t i = 0; i < 2000; i++) put(cache, i, BLOCK_BYTES);
+    for (size_t open = 1; open <= 10; open++) {
+        cache_charge(cache, TABLE);
+        block_cache_stats(cache, &stats);
+        CHECK(stats.bytes <= stats.capacity);
+        CHECK(stats.capacity == (open * TABLE < ALL - FLOOR ? ALL - open * TABLE : FLOOR));
+    }
+    block_cache_resize(cache, FLOOR / 2, FLOOR); /* and does not wrap around */
+    block_cache_stats(cache, &stats);
+    CHECK(stats.capacity == FLOOR);
+    block_cache_resize(cache, ALL, FLOOR);
+    cache_discharge(cache, 10 * TABLE);
+    block_cache_stats(cache, &stats);
+    CHECK(stats.capacity == ALL);
     block_cache_free(cache);
 }
 
@@ -115,7 +172,7 @@ static void a_pin_survives_eviction(void)
     block_cache *cache = NULL;
     block *pins[64];
 
-    REQUIRE_OK(block_cache_new(env_posix(), 64 << 10, &cache));
+    REQUIRE_OK(block_cache_new(env_posix(), 64 << 10, 0, &cache));
     begin();
     for (uint64_t i = 0; i < 64; i++) {
         pins[i] = make(i, BLOCK_BYTES);
@@ -126,7 +183,10 @@ static void a_pin_survives_eviction(void)
     for (uint64_t i = 0; i < 64; i++) CHECK(is(pins[i], i));
     block_cache_free(cache);
     for (uint64_t i = 0; i < 64; i++) block_unref(pins[i]);
-    for (size_t i = 0; i < SLOTS; i++) CHECK(!atomic_load(&places[i].slot.block));
+    for (size_t i = 0; i < SLOTS; i++) {
+        uintptr_t at = atomic_load(&places[i].slot.at);
+        CHECK(at == 0 || at & 1);
+    }
 }
 
 static void odd_cases(void)
@@ -140,7 +200,7 @@ static void odd_cases(void)
     cache_forget(NULL, &places[1].slot);
     block_unref(NULL);
     block_cache_free(NULL);
-    REQUIRE_OK(block_cache_new(env_posix(), 1 << 20, &cache));
+    REQUIRE_OK(block_cache_new(env_posix(), 1 << 20, 0, &cache));
     put(cache, 1, 1 << 20); /* larger than a shard: not kept */
     CHECK(!look(cache, 1));
     first = make(2, BLOCK_BYTES);
@@ -166,7 +226,7 @@ static void a_scan_takes_only_spare_room(void)
     block_cache *cache = NULL;
     size_t offered = 0;
 
-    REQUIRE_OK(block_cache_new(env_posix(), ROOM, &cache));
+    REQUIRE_OK(block_cache_new(env_posix(), ROOM, 0, &cache));
     begin();
     for (uint64_t i = 0; i < BLOCKS; i++) put(cache, i, BLOCK_BYTES);
     for (uint64_t i = BLOCKS; i < 2 * BLOCKS; i++) {
@@ -213,7 +273,7 @@ static void work(void *arg)
             cache_add(w->cache, &places[key].slot, b);
         }
         w->wrong += !is(b, key);
-        if (i % 5000 == 0) block_cache_resize(w->cache, (200 + w->seed % 100) << 10);
+        if (i % 5000 == 0) block_cache_resize(w->cache, (200 + w->seed % 100) << 10, 0);
         block_unref(b);
     }
 }
@@ -225,7 +285,7 @@ static void threads_agree(void)
     worker workers[4];
     env_thread *threads[4] = {NULL};
 
-    REQUIRE_OK(block_cache_new(env, 256 << 10, &cache));
+    REQUIRE_OK(block_cache_new(env, 256 << 10, 0, &cache));
     begin();
     for (size_t i = 0; i < 4; i++) {
         workers[i] = (worker){cache, check_random(), 0};
@@ -273,7 +333,7 @@ static void no_memory_is_survived(void)
         block_cache *cache = NULL;
         begin();
         allocations = 0;
-        if (block_cache_new(env_posix(), 1 << 20, &cache) == FKV_OK) {
+        if (block_cache_new(env_posix(), 1 << 20, 0, &cache) == FKV_OK) {
             for (uint64_t i = 0; i < 2000; i++) {
                 block *b = make(i, 64);
                 if (b) cache_add(cache, &places[i].slot, b);
@@ -294,7 +354,7 @@ static void timing(void)
     double ns;
 
     if (!getenv("FKV_TEST_TIMING")) return;
-    REQUIRE_OK(block_cache_new(env_posix(), 64 << 20, &cache));
+    REQUIRE_OK(block_cache_new(env_posix(), 64 << 20, 0, &cache));
     begin();
     for (uint64_t i = 0; i < 5000; i++) put(cache, i, 4096);
     (void)clock_gettime(CLOCK_MONOTONIC, &a);
@@ -306,6 +366,7 @@ static void timing(void)
 }
 
 TEST_MAIN("test_cache", TEST_CASE(finds_what_was_added),
-          TEST_CASE(capacity_holds_and_the_oldest_go), TEST_CASE(a_pin_survives_eviction),
+          TEST_CASE(capacity_holds_and_the_oldest_go), TEST_CASE(what_comes_once_is_not_kept),
+          TEST_CASE(tables_take_their_share), TEST_CASE(a_pin_survives_eviction),
           TEST_CASE(odd_cases), TEST_CASE(a_scan_takes_only_spare_room), TEST_CASE(threads_agree),
           TEST_CASE(no_memory_is_survived), TEST_CASE(timing))

@@ -100,6 +100,18 @@ static void check_summary(const table_summary *s, const model *m)
     }
 }
 
+enum { CACHE_BYTES = 1 << 20 };
+
+/* What the only open table keeps is missing in the room for blocks (in sixteen equal parts). */
+static void check_charged(block_cache *cache, size_t bytes)
+{
+    cache_stats stats;
+
+    if (!cache) return;
+    block_cache_stats(cache, &stats);
+    CHECK(stats.capacity == (CACHE_BYTES - bytes) / 16 * 16);
+}
+
 static void check_round_trip(const model *m, const table_options *opt, block_cache *cache)
 {
     fixture f;
@@ -118,8 +130,10 @@ static void check_round_trip(const model *m, const table_options *opt, block_cac
         check_misses(t, m);
         CHECK_STATUS(table_verify(t), FKV_OK);
         CHECK(table_memory(t) > 0);
+        check_charged(cache, table_memory(t));
     }
     table_free(t);
+    check_charged(cache, 0);
     fixture_release(&f);
 }
 
@@ -128,7 +142,7 @@ static void round_trips(void)
     static const uint32_t blocks[] = {1, 100, 1000, 4096, 100000}, restarts[] = {1, 2, 16, 64};
     block_cache *cache = NULL;
 
-    REQUIRE_OK(block_cache_new(env_posix(), 1 << 20, &cache));
+    REQUIRE_OK(block_cache_new(env_posix(), CACHE_BYTES, 0, &cache));
     for (int codec = CODEC_NONE; codec <= CODEC_ZSTD; codec++) {
         if (!codec_available((codec_id)codec)) continue;
         for (size_t i = 0; i < 60; i++) {
@@ -236,7 +250,7 @@ static void pins_outlive_a_tiny_cache(void)
     table_options_default(&opt);
     model_random(&m, 2000, 1, 100);
     REQUIRE_OK(fixture_open(&f));
-    REQUIRE_OK(block_cache_new(f.env, 16 * 4500, &cache)); /* one block a shard */
+    REQUIRE_OK(block_cache_new(f.env, 16 * 4800, 16 * 4800, &cache)); /* one block a shard */
     REQUIRE_OK(model_write(&f, f.env, "t", &m, &opt));
     REQUIRE_OK(model_open(&f, "t", cache, &t));
     for (size_t i = 0; i < 50; i++) {
@@ -458,7 +472,7 @@ static void timing(void)
         table_options_default(&opt);
         opt.codec = (codec_id)codec;
         REQUIRE_OK(fixture_open(&f));
-        REQUIRE_OK(block_cache_new(f.env, 512 << 20, &cache));
+        REQUIRE_OK(block_cache_new(f.env, 512 << 20, 0, &cache));
         build = timed_build(&f, &opt);
         (void)printf("build %s: %.0f ns an entry, %.1f MB\n", codec_name(opt.codec), build,
                      (double)f.summary.file_bytes / 1e6);

@@ -399,7 +399,7 @@ static fkv_status live_through(const model *m, codec_id codec, uint64_t *wrong)
     opt.block_bytes = 500;
     opt.codec = codec;
     if (!rc) rc = model_write(&f, f.env, "t", m, &opt);
-    if (!rc) rc = block_cache_new(f.env, 64 << 10, &cache);
+    if (!rc) rc = block_cache_new(f.env, 64 << 10, 64 << 10, &cache);
     if (!rc) rc = model_open(&f, "t", cache, &t);
     if (!rc) rc = compare_all(t, m, wrong);
     if (!rc) rc = table_verify(t);
