@@ -7,11 +7,9 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
-/* What a value's pin points to: something to give back, with a function that does. */
-typedef struct value_pin {
-    table_value table;  /* a block, or zeroed */
-    superversion *view; /* a memtable's bytes, or NULL */
-} value_pin;
+/* A value's pin is the address of what keeps it alive: a view, for a memtable's bytes, or, with this
+** bit, what a table has given (allocated, so it has no odd address). NULL: own writes. */
+#define PIN_TABLE ((uintptr_t)1)
 
 int64_t fkv_clock_ms(fkv_store *s)
 {
@@ -49,13 +47,8 @@ static fkv_status give_record(fkv_store *s, const mem_record *r, superversion *v
     int64_t expires = mem_record_expires(r);
 
     if (!store_alive(s, (uint8_t)mem_record_kind(r), expires)) return FKV_NOTFOUND;
-    if (view) {
-        value_pin *pin = alloc_zero(sizeof *pin);
-        if (!pin) return FKV_RAISE(FKV_NOMEM);
-        superversion_ref(view);
-        pin->view = view;
-        out->pin = pin;
-    }
+    if (view) superversion_ref(view);
+    out->pin = view;
     out->value = mem_record_value(r);
     out->expires_ms = expires;
     return FKV_OK;
@@ -65,7 +58,6 @@ static fkv_status get_from_tables(fkv_store *s, const version *v, fkv_slice key,
                                   fkv_value *out)
 {
     table_value found = {0};
-    value_pin *pin;
     fkv_status rc = version_get(v, key, &found);
 
     *decided = UNKNOWN;
@@ -76,13 +68,7 @@ static fkv_status get_from_tables(fkv_store *s, const version *v, fkv_slice key,
         table_value_release(&found);
         return FKV_OK;
     }
-    pin = alloc_zero(sizeof *pin);
-    if (!pin) {
-        table_value_release(&found);
-        return FKV_RAISE(FKV_NOMEM);
-    }
-    pin->table = found;
-    out->pin = pin;
+    out->pin = (void *)((uintptr_t)found.pin | PIN_TABLE);
     out->value = found.value;
     out->expires_ms = found.kind == ENTRY_PUT_EXPIRES ? found.expires_ms : 0;
     *decided = FOUND;
@@ -147,12 +133,12 @@ fkv_status fkv_get(fkv_snapshot *snap, fkv_txn *t, fkv_slice key, fkv_value *out
 
 void fkv_value_release(fkv_value *value)
 {
-    value_pin *pin = value->pin;
+    uintptr_t pin = (uintptr_t)value->pin;
 
-    if (pin) {
-        table_value_release(&pin->table);
-        superversion_unref(pin->view);
-        alloc_free(pin);
+    if (pin & PIN_TABLE) {
+        table_value_release(&(table_value){.pin = (void *)(pin & ~PIN_TABLE)});
+    } else {
+        superversion_unref(value->pin);
     }
     *value = (fkv_value){0};
 }

@@ -284,10 +284,9 @@ fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
     fkv_status rc;
 
     *out = (table_value){0};
-    if (t->filter.size) filter_fetch(t->filter, hash);
+    if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
     i = index_find(&t->index, key);
     if (i == t->index.count) return FKV_NOTFOUND;
-    if (t->filter.size && !filter_may_hold(t->filter, hash)) return FKV_NOTFOUND;
     cache_fetch(&t->index.places[i].slot);
     rc = table_data_block(t, i, &b);
     if (rc) return rc;
