@@ -7,8 +7,8 @@
 #include "base/alloc.h"
 #include "store/store.h"
 
-/* A value's pin is the address of what keeps it alive: a view, for a memtable's bytes, or, with this
-** bit, what a table has given (allocated, so it has no odd address). NULL: own writes. */
+/* A value's pin is the address of what keeps it alive: a view, for a memtable's bytes, or, with
+** this bit, what a table has given (allocated, so it has no odd address). NULL: own writes. */
 #define PIN_TABLE ((uintptr_t)1)
 
 int64_t fkv_clock_ms(fkv_store *s)

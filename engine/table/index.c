@@ -92,9 +92,12 @@ static int parse_entry(table_index *x, size_t i, const uint8_t **cursor, const u
 
 static void fill_arrays(table_index *x)
 {
-    if (x->count) x->skip = slice_common(index_key(x, 0), index_key(x, x->count - 1));
+    if (x->count) {
+        x->common = index_key(x, 0);
+        x->common.size = slice_common(x->common, index_key(x, x->count - 1));
+    }
     for (size_t i = 0; i < x->count; i++) {
-        x->places[i].prefix = prefix_at(index_key(x, i), x->skip);
+        x->places[i].prefix = prefix_at(index_key(x, i), x->common.size);
         if (i % GROUP == GROUP - 1) x->samples[i / GROUP] = x->places[i].prefix;
     }
 }
@@ -159,18 +162,17 @@ static void fetch_group(const index_place *first)
 
 size_t index_find(const table_index *x, fkv_slice key)
 {
-    size_t low, high = x->count;
+    size_t low, high = x->count, skip = x->common.size;
     uint64_t prefix;
 
     if (x->count == 0) return 0;
-    if (x->skip) { /* does key share the common prefix? */
-        fkv_slice first = index_key(x, 0);
-        size_t n = key.size < x->skip ? key.size : x->skip;
-        int c = n ? memcmp(key.data, first.data, n) : 0;
-        if (c < 0 || (c == 0 && key.size < x->skip)) return 0;
+    if (skip) { /* does key share the common prefix? */
+        size_t n = key.size < skip ? key.size : skip;
+        int c = n ? memcmp(key.data, x->common.data, n) : 0;
+        if (c < 0 || (c == 0 && key.size < skip)) return 0;
         if (c > 0) return x->count;
     }
-    prefix = prefix_at(key, x->skip);
+    prefix = prefix_at(key, skip);
     low = groups_below(x, prefix);
     fetch_group(&x->places[low * GROUP]);
     if (low < x->count / GROUP && x->samples[low] > prefix) high = low * GROUP + GROUP - 1;

@@ -22,7 +22,7 @@
 
 /* What a search looks at, and what a hit in the cache needs: together, and dense. */
 typedef struct index_place {
-    uint64_t prefix; /* of the separator, behind `skip` */
+    uint64_t prefix; /* of the separator, behind what all have in common */
     cache_slot slot;
 } index_place;
 
@@ -32,7 +32,7 @@ typedef struct table_index {
     index_place *places;
     uint64_t *samples; /* the prefixes that end each full group of places */
     size_t count;
-    size_t skip; /* length of the prefix that all separators share */
+    fkv_slice common; /* the prefix that all separators share, in the first of them */
 } table_index;
 
 /* Append an entry to an index being built; finish with index_finish. */

@@ -1,7 +1,7 @@
 /*
 ** table_iter.c -- walking a table: a cursor in the index, a cursor in the block it leads to.
 **
-** A walk that goes from block to neighbouring block reads ahead, 16 KB at first, doubling to 256
+** A walk that goes from block to neighbouring block reads ahead, 8 KB at first, doubling to 256
 ** KB (one buffer, used again and again: mapping fresh pages for each piece cost more than
 ** reading). It asks the cache first. What it has read itself goes into the cache while that has
 ** room to spare; then plain blocks are used where they lie in the piece, without a copy, so that a
@@ -16,7 +16,7 @@
 #include "base/alloc.h"
 #include "table/reader.h"
 
-enum { AHEAD_MIN = 16 << 10, AHEAD_MAX = 256 << 10, STREAK = 1, AHEAD_ROWS = 512 };
+enum { AHEAD_MIN = 8 << 10, AHEAD_MAX = 256 << 10, STREAK = 1, AHEAD_ROWS = 512 };
 
 typedef struct table_iter {
     iter base;
