@@ -275,6 +275,11 @@ size_t table_memory(const table *t)
     return n;
 }
 
+void table_fetch(const table *t, uint64_t hash)
+{
+    if (t->filter.size) filter_fetch(t->filter, hash);
+}
+
 fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out)
 {
     block_entry e;

@@ -127,6 +127,8 @@ typedef struct table_value {
 /* Find key: FKV_OK and *out, or FKV_NOTFOUND (not raised), or an error. hash is
 ** hash64(key, 0), computed once by the caller for all tables. */
 FKV_MUST_CHECK fkv_status table_get(table *t, fkv_slice key, uint64_t hash, table_value *out);
+/* Begin to bring near what table_get reads first. */
+void table_fetch(const table *t, uint64_t hash);
 void table_value_release(table_value *v); /* zeroed is fine; twice is fine */
 
 /* Does a range tombstone of this table hold key? As iter_ops.covers; cannot fail. */

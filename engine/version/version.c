@@ -209,21 +209,40 @@ static fkv_status get_in_file(file_meta *f, fkv_slice key, uint64_t hash, table_
     return rc;
 }
 
+static int may_hold(const file_meta *f, fkv_slice key)
+{
+    return slice_compare(file_smallest(f), key) <= 0 && !file_before(f, key);
+}
+
+/* Have what table_get looks at first on its way from memory. */
+static void fetch_file(const file_meta *f, uint64_t hash)
+{
+    const table *t = atomic_load_explicit(&f->table, memory_order_acquire);
+
+    if (t) table_fetch(t, hash);
+}
+
+/* The filters of all tables that may have it are brought near together; asked one after the other,
+** each would be waited for. */
 fkv_status version_get(const version *v, fkv_slice key, table_value *out)
 {
+    const version_level *top = &v->levels[0];
+    file_meta *below[FKV_LEVELS] = {NULL};
     uint64_t hash = hash64(key.data, key.size, 0);
     fkv_status rc = FKV_NOTFOUND;
 
-    for (int i = 0; i < FKV_LEVELS && rc == FKV_NOTFOUND; i++) {
+    for (size_t j = 0; j < top->count; j++) fetch_file(top->files[j], hash);
+    for (int i = 1; i < FKV_LEVELS; i++) {
         const version_level *l = &v->levels[i];
-        size_t first = i == 0 ? 0 : level_find(l, key);
-        size_t end = i == 0 ? l->count : first + 1;
-        for (size_t j = first; j < end && j < l->count && rc == FKV_NOTFOUND; j++) {
-            file_meta *f = l->files[j];
-            if (slice_compare(file_smallest(f), key) > 0 || file_before(f, key)) continue;
-            rc = get_in_file(f, key, hash, out);
-        }
+        size_t j = level_find(l, key);
+        if (j == l->count || !may_hold(l->files[j], key)) continue;
+        below[i] = l->files[j];
+        fetch_file(below[i], hash);
     }
+    for (size_t j = 0; j < top->count && rc == FKV_NOTFOUND; j++)
+        if (may_hold(top->files[j], key)) rc = get_in_file(top->files[j], key, hash, out);
+    for (int i = 1; i < FKV_LEVELS && rc == FKV_NOTFOUND; i++)
+        if (below[i]) rc = get_in_file(below[i], key, hash, out);
     return rc;
 }
 
