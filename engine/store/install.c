@@ -81,19 +81,30 @@ void store_note_shape(fkv_store *s, const version *tables)
     atomic_store(&s->level0_files, (uint32_t)tables->levels[0].count);
 }
 
-/* Give tables and cached blocks what the memory budget leaves: a store that writes needs up to four
+/* Tables and cached blocks get what the memory budget leaves: a store that writes needs up to four
 ** memtables (active, two sealed, and one just flushed that kept_view may be asked for). */
-void store_fit_cache(fkv_store *s)
+static size_t room_for_tables(fkv_store *s, size_t *floor)
 {
     size_t budget, used;
 
     s->env->mutex_lock(s->env, s->mu);
     budget = s->options.memory_bytes;
     s->env->mutex_unlock(s->env, s->mu);
-    budget -= budget / 16; /* batches, what compaction reads and writes, and what malloc loses */
+    budget -= budget / 16; /* batches, and what compaction reads and writes */
     used = s->writing ? 4 * s->options.memtable_bytes : 0;
-    if (used > budget - budget / 8) used = budget - budget / 8;
-    block_cache_resize(s->home.cache, budget - used, budget / 8);
+    *floor = budget / 8;
+    return used < budget - *floor ? budget - used : *floor;
+}
+
+/* Of two threads that come at once the slower one may have asked before what the other has set. */
+void store_fit_cache(fkv_store *s)
+{
+    size_t floor, room, new_floor;
+
+    do {
+        room = room_for_tables(s, &floor);
+        block_cache_resize(s->home.cache, room, floor);
+    } while (room_for_tables(s, &new_floor) != room || new_floor != floor);
 }
 
 static void consider(const memtable *memory, manifest *m)

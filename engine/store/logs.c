@@ -269,7 +269,6 @@ fkv_status store_ensure_log(fkv_store *s)
 
     if (rc) return rc;
     if (!s->writing) {
-        store_fit_cache(s);
         rc = store_sweep(s);
         if (rc) return rc;
         s->writing = 1;

@@ -153,9 +153,8 @@ static fkv_status init_shared_parts(fkv_store *s)
     if (!rc) rc = env->mutex_new(env, &s->follow_mutex);
     if (!rc) rc = env->mutex_new(env, &s->dead_mutex);
     /* Until the first write there are no memtables to speak of. */
-    if (!rc)
-        rc = block_cache_new(env, s->options.memory_bytes / 16 * 15, s->options.memory_bytes / 8,
-                             &s->home.cache);
+    if (!rc) rc = block_cache_new(env, 0, 0, &s->home.cache);
+    if (!rc) store_fit_cache(s);
     s->home.env = env;
     s->home.dir = s->dir;
     s->home.remove = store_remove_table;

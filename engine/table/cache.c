@@ -16,20 +16,22 @@
 ** larger than a shard's share of the capacity is not kept. What a scan reads comes in under the
 ** hand and only while there is room: a scan never drives out what point reads have asked for.
 **
-** Nor does a block that is asked for once. Where rows are read at random out of many more than
-** fit, whatever comes in goes before it is of use, and that coming and going, all of it in memory
-** that no processor cache holds, took three tenths of a read. So a full shard lets a block in at
-** its second miss, if it has refused fewer others since than it holds: let in at once, it might be
-** here still (the doorkeeper of TinyLFU, Einziger, Friedman and Manes, but exact, because each slot
-** has room for the count at which its block was refused). A set of blocks that fits is here after
-** it was asked for twice, in whatever order.
+** Nor does a block that is asked for in one place only. Where rows are read at random out of many
+** more than fit, whatever comes in goes before it is of use, and that coming and going, all of it
+** in memory that no processor cache holds, was a quarter of a read. So who comes to a full shard is
+** its guest until the next one comes, which is long enough for rows that are read one after the
+** other (a large block not even that); and is let in by coming again before others have passed
+** through with as much memory as the shard has: had it been let in at once, it might be here still.
+** (The doorkeeper and the window of W-TinyLFU, Einziger, Friedman and Manes; but exact, because
+** each slot has room to note when its block went.) Blocks that fit are all here after each of them
+** has come twice, in whatever order.
 */
 #include "table/cache.h"
 
 #include "base/alloc.h"
 #include "base/sabotage.h"
 
-enum { SHARDS = 16, SLOT_SPACING = 16, HEADER_ALIGN = 16 };
+enum { SHARDS = 16, SLOT_SPACING = 16, HEADER_ALIGN = 16, GUEST_SHARE = 8 };
 
 /* So that the address sanitizer sees a read behind the end of a block's bytes. */
 #ifdef __SANITIZE_ADDRESS__
@@ -44,7 +46,8 @@ typedef struct shard {
     size_t bytes, capacity;
     block *hand; /* the next to be looked at, and by `older` the ones after it; NULL = empty */
     uint64_t hits, misses;
-    uintptr_t blocks, refused; /* how many are here; how many were not let in */
+    block *guest;     /* not in the ring; NULL = none */
+    uintptr_t passed; /* bytes of those who went again */
     uint8_t padding[128 - 8 * 8];
 } shard;
 
@@ -122,12 +125,16 @@ static void set_slot(cache_slot *slot, uintptr_t at)
     atomic_store_explicit(&slot->at, at, memory_order_release);
 }
 
-static void drop(shard *s, block *b)
+/* mark: what its slot keeps of it, 0 or odd. */
+static void drop(shard *s, block *b, uintptr_t mark)
 {
-    ring_remove(s, b);
+    if (s->guest == b) {
+        s->guest = NULL;
+    } else {
+        ring_remove(s, b);
+    }
     s->bytes -= charge(b);
-    s->blocks--;
-    set_slot(b->slot, 0); /* from here on it may be gone, see cache_forget */
+    set_slot(b->slot, mark); /* from here on it may be gone, see cache_forget */
     b->slot = NULL;
     block_unref(b);
 }
@@ -137,9 +144,7 @@ static void keep(shard *s, cache_slot *slot, block *b)
     atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
     b->touched = 0;
     b->slot = slot;
-    ring_insert(s, b);
     s->bytes += charge(b);
-    s->blocks++;
     set_slot(slot, (uintptr_t)b);
 }
 
@@ -147,19 +152,48 @@ static void keep(shard *s, cache_slot *slot, block *b)
 static void evict_one(shard *s)
 {
     for (; s->hand->touched; s->hand = s->hand->older) s->hand->touched = 0;
-    drop(s, s->hand);
+    drop(s, s->hand, 0);
 }
 
-/* Was the slot's block refused lately? If not, it is now. */
-static int came_back(shard *s, cache_slot *slot)
+/* Have so many bytes free. */
+static void make_room(shard *s, size_t bytes)
+{
+    while (s->bytes + bytes > s->capacity && s->hand) evict_one(s);
+    if (s->bytes + bytes > s->capacity && s->guest) drop(s, s->guest, 0);
+}
+
+static uintptr_t mark_now(const shard *s)
+{
+    return s->passed << 1 | 1;
+}
+
+static void see_off_guest(shard *s)
+{
+    if (!s->guest) return;
+    s->passed += charge(s->guest);
+    drop(s, s->guest, mark_now(s));
+}
+
+/* For a block that would stay for no time. 0: it is too large. */
+static int receive(shard *s, cache_slot *slot, block *b)
+{
+    if (charge(b) > s->capacity / GUEST_SHARE) {
+        s->passed += charge(b);
+        set_slot(slot, mark_now(s));
+        return 0;
+    }
+    see_off_guest(s);
+    make_room(s, charge(b));
+    s->guest = b;
+    return 1;
+}
+
+/* Was the block of this empty slot a guest lately? */
+static int came_back(const shard *s, const cache_slot *slot)
 {
     uintptr_t at = atomic_load_explicit(&slot->at, memory_order_relaxed);
-    uintptr_t now = s->refused << 1 | 1;
 
-    if (at && (now - at) >> 1 <= s->blocks) return 1;
-    set_slot(slot, now);
-    s->refused++;
-    return 0;
+    return at && (mark_now(s) - at) >> 1 <= s->bytes;
 }
 
 static int fits(const shard *s, const block *b)
@@ -209,9 +243,14 @@ void cache_add(block_cache *cache, cache_slot *slot, block *b)
     if (!cache) return;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    if (!in_slot(slot) && charge(b) <= s->capacity && (fits(s, b) || came_back(s, slot))) {
-        while (!fits(s, b)) evict_one(s);
-        keep(s, slot, b);
+    if (!in_slot(slot) && charge(b) <= s->capacity) {
+        if (fits(s, b) || came_back(s, slot)) {
+            make_room(s, charge(b));
+            ring_insert(s, b);
+            keep(s, slot, b);
+        } else if (receive(s, slot, b)) {
+            keep(s, slot, b);
+        }
     }
     cache->env->mutex_unlock(cache->env, s->mu);
 }
@@ -237,8 +276,9 @@ void cache_offer(block_cache *cache, cache_slot *slot, block *b)
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
     if (fits(s, b) && !in_slot(slot)) {
-        keep(s, slot, b);
+        ring_insert(s, b);
         s->hand = b;
+        keep(s, slot, b);
     }
     cache->env->mutex_unlock(cache->env, s->mu);
 }
@@ -252,7 +292,7 @@ void cache_forget(block_cache *cache, cache_slot *slot)
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
     b = in_slot(slot); /* or evicted meanwhile */
-    if (b) drop(s, b);
+    if (b) drop(s, b, 0);
     cache->env->mutex_unlock(cache->env, s->mu);
 }
 
@@ -267,7 +307,7 @@ static void share_out(block_cache *cache)
         floor = atomic_load(&cache->floor);
         tables = atomic_load(&cache->tables);
         s->capacity = (all > floor && tables < all - floor ? all - tables : floor) / SHARDS;
-        while (s->bytes > s->capacity && s->hand) evict_one(s);
+        make_room(s, 0);
         cache->env->mutex_unlock(cache->env, s->mu);
     }
 }
@@ -310,7 +350,8 @@ void block_cache_free(block_cache *cache)
     if (!cache) return;
     for (int i = 0; i < SHARDS; i++) {
         shard *s = &cache->shards[i];
-        while (s->hand) drop(s, s->hand);
+        while (s->hand) drop(s, s->hand, 0);
+        if (s->guest) drop(s, s->guest, 0);
         cache->env->mutex_free(cache->env, s->mu);
     }
     alloc_free(cache);

@@ -19,7 +19,7 @@ typedef struct block {
 } block;
 
 /* Where a table looks for one of its blocks: 0, the address of a cached block, which knows the slot
-** in turn, or an odd number: when the cache had no room for it (cache.c). Zeroed when it is made,
+** in turn, or an odd number: when that went (cache.c). Zeroed when it is made,
 ** and given to cache_forget before it goes. */
 typedef struct cache_slot {
     _Atomic uintptr_t at;
@@ -35,8 +35,8 @@ block *cache_find(block_cache *cache, cache_slot *slot);
 /* The same for a scan, which is no reason to keep the block for longer. */
 block *cache_peek(block_cache *cache, cache_slot *slot);
 
-/* Remember b if there is room, or if it was given lately before: then something older goes. The
-** caller keeps its reference. If another thread was faster, its block stays. */
+/* Remember b: for a while, or, if there is room or it has been here lately, for as long as it is of
+** use. The caller keeps its reference. If another thread was faster, its block stays. */
 void cache_add(block_cache *cache, cache_slot *slot, block *b);
 
 /* What a scan has read: kept only in space that nothing uses yet, as the first to go. */

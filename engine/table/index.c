@@ -114,7 +114,7 @@ fkv_status index_open(table_index *x, block *bytes, uint64_t data_end)
     count = get_u32(end);
     if (count > bytes->size / 3) return FKV_RAISE(FKV_CORRUPT);
     x->at = alloc_bytes((count + 1) * sizeof *x->at);
-    x->places = alloc_zero((count + 1) * sizeof *x->places); /* empty slots */
+    x->places = alloc_zero((count + GROUP) * sizeof *x->places); /* empty slots, full groups */
     x->samples = alloc_bytes((count / GROUP + 1) * sizeof *x->samples);
     if (!x->at || !x->places || !x->samples) return FKV_RAISE(FKV_NOMEM);
     for (size_t i = 0; i < count; i++)
