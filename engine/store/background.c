@@ -191,20 +191,21 @@ fkv_status store_run_job(fkv_store *s, const version *v, const compaction_job *j
 fkv_status store_compact_one(fkv_store *s, int at_leisure, int *did)
 {
     pick_options pick = s->pick;
-    superversion *v = store_current(s);
+    held_tables now;
     compaction_job job = {0};
-    fkv_status rc;
+    fkv_status rc = store_hold_tables(s, &now);
 
+    *did = 0;
+    if (rc) return rc;
     pick.clock_ms = fkv_clock_ms(s);
     if (at_leisure) pick.level0_trigger = LEISURE_FILES;
-    rc = pick_compaction(v->tables, &pick, &job);
-    *did = 0;
+    rc = pick_compaction(now.tables, &pick, &job);
     if (!rc && job.counts[0]) {
-        rc = store_run_job(s, v->tables, &job);
+        rc = store_run_job(s, now.tables, &job);
         *did = !rc;
     }
     compaction_job_release(&job);
-    superversion_unref(v);
+    store_release_tables(&now);
     return rc;
 }
 

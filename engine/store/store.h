@@ -268,8 +268,17 @@ FKV_MUST_CHECK fkv_status superversion_after(fkv_store *s, uint64_t edit, uint64
 FKV_MUST_CHECK fkv_status superversion_seal(const superversion *now, memtable *fresh,
                                             superversion **out);
 void superversion_ref(superversion *v);
-void superversion_unref(superversion *v);             /* NULL is fine */
-superversion *store_current(fkv_store *s);            /* referenced; takes mu */
+void superversion_unref(superversion *v);  /* NULL is fine */
+superversion *store_current(fkv_store *s); /* referenced; takes mu */
+/* The tables as of now, for what takes long: a superversion would keep memtables in memory. Takes
+** mu. On failure there is nothing to release. */
+typedef struct held_tables {
+    fkv_store *store;
+    version *tables;
+    uint64_t edit;
+} held_tables;
+FKV_MUST_CHECK fkv_status store_hold_tables(fkv_store *s, held_tables *out);
+void store_release_tables(held_tables *h);
 void store_publish(fkv_store *s, superversion *next); /* mu held; consumes the reference */
 void store_let_previous_go(fkv_store *s);             /* when its moment is over; mu held */
 void store_forget_previous(fkv_store *s);             /* mu held */

@@ -130,6 +130,27 @@ superversion *store_current(fkv_store *s)
     return v;
 }
 
+fkv_status store_hold_tables(fkv_store *s, held_tables *out)
+{
+    superversion *v = store_current(s);
+    fkv_status rc = store_pin_edit(s, v->edit);
+
+    *out = (held_tables){0};
+    if (!rc) {
+        *out = (held_tables){s, v->tables, v->edit};
+        version_ref(v->tables);
+    }
+    superversion_unref(v);
+    return rc;
+}
+
+void store_release_tables(held_tables *h)
+{
+    version_unref(h->tables);
+    store_unpin_edit(h->store, h->edit);
+    *h = (held_tables){0};
+}
+
 void store_forget_previous(fkv_store *s)
 {
     superversion_unref(s->previous);

@@ -38,14 +38,16 @@ static fkv_status compact_range(fkv_store *s, fkv_slice from, fkv_slice to)
     fkv_status rc = FKV_OK;
 
     for (int did = 1; !rc && did;) {
-        superversion *v = store_current(s);
+        held_tables now;
         compaction_job job = {0};
 
-        rc = pick_range(v->tables, fkv_clock_ms(s), from, to, &job);
+        rc = store_hold_tables(s, &now);
+        if (rc) break;
+        rc = pick_range(now.tables, fkv_clock_ms(s), from, to, &job);
         did = !rc && job.counts[0] > 0;
-        if (did) rc = store_run_job(s, v->tables, &job);
+        if (did) rc = store_run_job(s, now.tables, &job);
         compaction_job_release(&job);
-        superversion_unref(v);
+        store_release_tables(&now);
     }
     return rc;
 }
@@ -100,17 +102,18 @@ fkv_status fkv_settle(fkv_store *s)
 
 fkv_status fkv_verify(fkv_store *s)
 {
-    superversion *v = store_current(s);
-    fkv_status rc = FKV_OK;
+    held_tables now;
+    fkv_status rc = store_hold_tables(s, &now);
 
+    if (rc) return rc;
     for (int i = 0; !rc && i < FKV_LEVELS; i++) {
-        for (size_t j = 0; !rc && j < v->tables->levels[i].count; j++) {
+        for (size_t j = 0; !rc && j < now.tables->levels[i].count; j++) {
             table *t = NULL;
-            rc = file_meta_table(v->tables->levels[i].files[j], &t);
+            rc = file_meta_table(now.tables->levels[i].files[j], &t);
             if (!rc) rc = table_verify(t);
         }
     }
-    superversion_unref(v);
+    store_release_tables(&now);
     return rc;
 }
 
