@@ -456,6 +456,7 @@ fkv_status store_follow_asking(fkv_store *s, const fkv_txn *asker)
     if (has_other_session(s)) rc = rejoin_asking(s, asker);
     if (!rc && s->sharing != SHARING_ALONE && store_behind(s)) rc = store_catch_up(s);
     s->env->mutex_unlock(s->env, s->follow_mutex);
+    store_fit_memtables(s);
     return rc;
 }
 

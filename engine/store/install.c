@@ -81,17 +81,30 @@ void store_note_shape(fkv_store *s, const version *tables)
     atomic_store(&s->level0_files, (uint32_t)tables->levels[0].count);
 }
 
-/* Tables and cached blocks get what the memory budget leaves: a store that writes needs up to four
-** memtables (active, two sealed, and one just flushed that kept_view may be asked for). */
+/* A process that writes needs up to four memtables (active, two sealed, and one just flushed that
+** kept_view may be asked for); one that reads has those that it was given or has filled by what it
+** read in the log. (Room once made is not taken back: it would be wanted again at the next commit
+** of others.) mu held. */
+static size_t memtables(const fkv_store *s)
+{
+    const superversion *v = s->current;
+
+    if (s->writing) return SEALED_MAX + 2;
+    return v ? v->sealed_count + (atomic_load(&v->active->records) != 0) : 0;
+}
+
+/* Tables and cached blocks get what the memory budget leaves. */
 static size_t room_for_tables(fkv_store *s, size_t *floor)
 {
     size_t budget, used;
 
     s->env->mutex_lock(s->env, s->mu);
     budget = s->options.memory_bytes;
+    if (s->memtable_room < memtables(s)) s->memtable_room = memtables(s);
+    used = s->memtable_room;
     s->env->mutex_unlock(s->env, s->mu);
     budget -= budget / 16; /* batches, and what compaction reads and writes */
-    used = s->writing ? 4 * s->options.memtable_bytes : 0;
+    used *= s->options.memtable_bytes;
     *floor = budget / 8;
     return used < budget - *floor ? budget - used : *floor;
 }
@@ -105,6 +118,16 @@ void store_fit_cache(fkv_store *s)
         room = room_for_tables(s, &floor);
         block_cache_resize(s->home.cache, room, floor);
     } while (room_for_tables(s, &new_floor) != room || new_floor != floor);
+}
+
+void store_fit_memtables(fkv_store *s)
+{
+    int fits;
+
+    s->env->mutex_lock(s->env, s->mu);
+    fits = memtables(s) <= s->memtable_room;
+    s->env->mutex_unlock(s->env, s->mu);
+    if (!fits) store_fit_cache(s);
 }
 
 static void consider(const memtable *memory, manifest *m)

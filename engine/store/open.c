@@ -198,6 +198,7 @@ static fkv_status load_store(const char *path, const fkv_options *options, fkv_e
     }
     if (!rc && s->first) rc = store_open_page(s);
     ask_host(s, NULL);
+    if (!rc) store_fit_memtables(s);
 done:
     if (rc) {
         if (s->flusher) store_stop_threads(s);

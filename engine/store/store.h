@@ -189,6 +189,7 @@ struct fkv_store {
     uint64_t tables_seq;         /* mu; no table holds a sequence above it */
     host_points points;          /* mu */
     _Atomic int writing;         /* there has been a write since open */
+    size_t memtable_room;        /* mu; for so many memtables the cache leaves room */
     uint64_t replayed;           /* records replayed at open */
     recovery_debt unwritten;     /* at open */
     _Atomic int64_t clock_floor; /* latest moment that fkv_clock_ms has told */
@@ -515,6 +516,8 @@ FKV_MUST_CHECK fkv_status store_install(fkv_store *s, version_edit *edit, memtab
                                         uint64_t base);
 /* Share the memory budget out anew: it has changed, or whether this process writes. */
 void store_fit_cache(fkv_store *s);
+/* The same if there are more memtables than it has left room for. */
+void store_fit_memtables(fkv_store *s);
 void store_note_shape(fkv_store *s, const version *tables); /* debt and counts for pacing; mu */
 
 /* -- background.c -- */
