@@ -220,7 +220,9 @@ uint64_t fkv_txn_writes(const fkv_txn *txn);
 /* -- reading -------------------------------------------------------------------------------- */
 
 /* The store as of now, without anybody's uncommitted writes. Cheap (no copy, no I/O); keeps alive
-** the files and memtables it needs. Any thread may release it. */
+** the files and memtables it needs. Any thread may release it.
+** FKV_BUSY: a store that is open for reading, whose writers have gone, and how the last transaction
+** of one of them has ended only the host knows: fkv_host_wait with a transaction that can ask it. */
 FKV_MUST_CHECK fkv_status fkv_snapshot_new(fkv_store *store, fkv_snapshot **out);
 void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
 
@@ -335,9 +337,10 @@ typedef struct fkv_changes fkv_changes;
 
 /* Walk over what has been committed after the change numbered `since`, in the order of the commits,
 ** up to now. Of one large transaction (larger than a memtable) there is, in parts of it, the last
-** change of each key only. Others may write meanwhile.
+** change of each key only. Others may write meanwhile. A transaction whose end a store that is open
+** for reading has had to ask the host for is in it once somebody may write that down.
 ** FKV_INVALID: no changes are kept (fkv_keep_changes), `since` is yet to come, or more is asked for
-** than is kept (fkv_changes_oldest). */
+** than is kept (fkv_changes_oldest). FKV_BUSY: as fkv_snapshot_new. */
 FKV_MUST_CHECK fkv_status fkv_changes_new(fkv_store *store, uint64_t since, fkv_changes **out);
 
 /* The next one: FKV_NOTFOUND (not raised) when there are no more, or an error. Slices hold until

@@ -261,25 +261,35 @@ static int64_t limit_of(sqlite3_value *n)
     return n && sqlite3_value_type(n) != SQLITE_NULL ? sqlite3_value_int64(n) : INT64_MAX;
 }
 
+/* given: the last seq that the reader knows, or NULL: from the oldest on. */
+static fkv_status begin_feed(feed *f, sqlite3_value *given)
+{
+    fkv_store *store = f->conn->store;
+    uint64_t since = 0;
+    fkv_status st = FKV_OK;
+
+    if (sqlite3_value_type(given) == SQLITE_NULL) {
+        st = fkv_changes_oldest(store, &since);
+    } else {
+        int64_t known = sqlite3_value_int64(given);
+        since = known > 0 ? (uint64_t)known : 0;
+    }
+    return st ? st : fkv_changes_new(store, since, &f->changes);
+}
+
 static int fill(registry *owner, sqlite3_value **argv, tvf_rows *rows, char **error)
 {
-    uint64_t since = 0;
     kv_table *t;
     feed *f;
-    fkv_status st = FKV_OK;
+    fkv_status st;
     int rc = lookup_table(owner, argv[0], &t, error);
 
     if (rc) return rc;
-    if (sqlite3_value_type(argv[1]) == SQLITE_NULL) {
-        st = fkv_changes_oldest(t->conn->store, &since);
-    } else {
-        int64_t given = sqlite3_value_int64(argv[1]);
-        since = given > 0 ? (uint64_t)given : 0;
-    }
     f = feed_new(t);
     if (!f) return SQLITE_NOMEM;
     f->left = limit_of(argv[2]);
-    if (st == FKV_OK) st = fkv_changes_new(t->conn->store, since, &f->changes);
+    st = begin_feed(f, argv[1]);
+    if (conn_asks_host(f->conn, &st)) st = begin_feed(f, argv[1]);
     rc = st ? errmap_give(error, st)
             : check_generation(fkv_changes_generation(f->changes), argv[3], error);
     if (rc) {

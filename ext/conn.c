@@ -206,6 +206,13 @@ static fkv_status id_to_agree(conn *c, uint64_t *id)
     return host_id(c, id);
 }
 
+int conn_asks_host(conn *c, fkv_status *st)
+{
+    if (*st != FKV_BUSY || !c->hosted) return 0;
+    *st = fkv_host_wait(c->txn, 0, 0);
+    return *st == FKV_OK;
+}
+
 /* A commit is visible in the host a moment before its writer has published it here. */
 static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
 {
@@ -213,10 +220,7 @@ static fkv_status take_snapshot(conn *c, uint64_t id, fkv_snapshot **out)
 
     if (id == 0) {
         st = fkv_snapshot_new(c->store, out);
-        if (st == FKV_BUSY && c->hosted) { /* others have gone, and only the host knows the rest */
-            st = fkv_host_wait(c->txn, 0, 0);
-            if (st == FKV_OK) st = fkv_snapshot_new(c->store, out);
-        }
+        if (conn_asks_host(c, &st)) st = fkv_snapshot_new(c->store, out);
         if (st || !c->hosted || c->in_txn || fkv_host_id(c->store) == 0) return st;
         st = host_id(c, &id); /* the first of all commits with the host may have come in between */
         if (st == FKV_OK && id == 0) return st;

@@ -134,6 +134,10 @@ void conn_end(conn *c, int committed);
 FKV_MUST_CHECK fkv_status conn_view(conn *c, view **out);
 void view_release(view *v); /* NULL is fine */
 
+/* A read of the store has ended with *st. 1: others have gone, how their last transaction has ended
+** only the host knew, and that has been asked: try again. 0: *st it is. */
+int conn_asks_host(conn *c, fkv_status *st);
+
 /* No cursor is open any more: let go of a view that is out of date, so that it pins nothing. */
 void conn_rest(conn *c);
 

@@ -198,6 +198,7 @@ static int run(check *c, fkv_check_level level, int all, char **error)
         how.to = fkv_slice_of(own.to, sizeof own.to);
     }
     st = fkv_check(t->conn->store, level, &how);
+    if (conn_asks_host(t->conn, &st)) st = fkv_check(t->conn->store, level, &how);
     buf_release(&c->scratch);
     if (c->interrupted) return SQLITE_INTERRUPT;
     if (st == FKV_OK || c->findings >= c->limit) return SQLITE_OK;

@@ -461,6 +461,10 @@ static inline int read_feed(actor *a)
 
     if (!known) return 1;
     rc = fkv_changes_new(a->store, a->since, &feed);
+    for (int i = 0; i < 3 && rc == FKV_BUSY; i++) { /* as take_view */
+        rc = fkv_host_wait(a->txn, 0, WAIT_MS);
+        if (!rc) rc = fkv_changes_new(a->store, a->since, &feed);
+    }
     if (rc == FKV_INVALID && p->was_cut) return 1; /* the log has lost what the tables have */
     if (!TRY(a, rc)) return 0;
     while (well && !(rc = fkv_changes_next(feed, &c))) {
