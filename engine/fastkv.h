@@ -221,8 +221,8 @@ uint64_t fkv_txn_writes(const fkv_txn *txn);
 
 /* The store as of now, without anybody's uncommitted writes. Cheap (no copy, no I/O); keeps alive
 ** the files and memtables it needs. Any thread may release it.
-** FKV_BUSY: a store that is open for reading, whose writers have gone, and how the last transaction
-** of one of them has ended only the host knows: fkv_host_wait with a transaction that can ask it. */
+** FKV_BUSY: a store that is open for reading, whose writers have gone; how the last transaction of
+** one of them has ended only the host knows: fkv_host_wait with a transaction that can ask it. */
 FKV_MUST_CHECK fkv_status fkv_snapshot_new(fkv_store *store, fkv_snapshot **out);
 void fkv_snapshot_release(fkv_snapshot *snapshot); /* NULL is fine */
 
