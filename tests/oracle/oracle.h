@@ -91,7 +91,8 @@ typedef struct history {
     int encoding; /* 0 UTF-8, 1 UTF-16le, 2 UTF-16be */
     int on_file;
     int wal;
-    int attached; /* there is a second database, aux1 */
+    int attached;     /* there is a second database, aux1 */
+    int no_automatic; /* automatic indexes are off: then RTRIM is safe */
     step *steps;
     int count, capacity;
 } history;

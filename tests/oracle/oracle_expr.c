@@ -12,8 +12,6 @@
 
 static const char *const compare_ops[] = {"=", "==", "IS", "<", "<=", ">", ">=", "<>", NULL};
 static const char *const range_ops[] = {"<", "<=", ">", ">=", NULL};
-static const char *const collations[] = {"NOCASE", "RTRIM", "BINARY", NULL};
-
 void put_plus(gen *g)
 {
     if (g->exact || g->written) {
@@ -413,7 +411,7 @@ static void put_row_value(gen *g, const source *s)
 static void put_collated(gen *g, const source *s)
 {
     put_column(g, s);
-    put(g, " COLLATE %s ", one_of(g, collations));
+    put(g, " COLLATE %s ", any_collation(g));
     switch (below(g, 4)) {
     case 0:
         put(g, "BETWEEN ");
@@ -636,7 +634,7 @@ void put_join_term(gen *g, const source *a, const source *b)
         put(g, " = ");
         put_plus(g);
         put_column(g, b);
-        put(g, OPEN " COLLATE %s" CLOSE, one_of(g, collations));
+        put(g, OPEN " COLLATE %s" CLOSE, any_collation(g));
         break;
     case 7:
         put(g, " = +");

@@ -39,6 +39,13 @@ const char *one_of(gen *g, const char *const *words)
     return words[below(g, n)];
 }
 
+const char *any_collation(gen *g)
+{
+    return below(g, g->h->no_automatic ? 3 : 2) == 2 ? "RTRIM"
+           : chance(g, 50)                           ? "NOCASE"
+                                                     : "BINARY";
+}
+
 int may_bind(const gen *g)
 {
     return !g->literals_only && g->param_count < PARAMS_MAX;
@@ -347,6 +354,7 @@ void history_make(history *h, uint64_t seed)
     h->on_file = chance(g, 25);
     h->wal = chance(g, 50);
     h->attached = chance(g, 15);
+    h->no_automatic = chance(g, 50);
     g->utf16 = h->encoding != 0;
     for (int i = 0; i < POOL_SIZE; i++) g->pool[i] = value_random(&g->r, g->utf16);
     make_schema(g);

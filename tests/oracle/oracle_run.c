@@ -136,9 +136,7 @@ static int side_open(run *r, side *s)
     if (s->fastkv && sqlite3_fastkv_init(s->db, &error, NULL)) return 1;
     if (execute(s, encodings[r->h->encoding])) return 1;
     if (r->h->wal && execute(s, "PRAGMA journal_mode = WAL")) return 1;
-    /* In the automatic index of a WITHOUT ROWID table on a column of its key, SQLite (3.40, 3.53)
-    ** loses rows that are the same under the collation of the join: 'ab' and 'ab ' with RTRIM. */
-    if (!s->fastkv && execute(s, "PRAGMA automatic_index = OFF")) return 1;
+    if ((!s->fastkv || r->h->no_automatic) && execute(s, "PRAGMA automatic_index = OFF")) return 1;
     if (execute(s, "CREATE TEMP TABLE settle(x)")) return 1;
     if (r->h->attached && side_attach(s)) return 1;
     return execute(s, "PRAGMA synchronous = OFF");

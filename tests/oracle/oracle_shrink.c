@@ -219,6 +219,7 @@ void history_print(const history *h, int upto)
     (void)printf(".load build/fastkv\n");
     if (h->on_file) (void)printf(".open oracle.db\n");
     if (h->attached) (void)printf("ATTACH ':memory:' AS aux1;\n");
+    if (h->no_automatic) (void)printf("PRAGMA automatic_index = OFF;\n");
     if (h->encoding) (void)printf("PRAGMA encoding = '%s';\n", encodings[h->encoding]);
     for (int i = 0; i <= upto && i < h->count; i++) {
         const step *s = &h->steps[i];
@@ -256,6 +257,7 @@ void history_shrink(history *h, const char *folder, difference kind, int at)
     (void)try_setting(&s, h, &h->on_file);
     (void)try_setting(&s, h, &h->wal);
     (void)try_setting(&s, h, &h->attached);
+    (void)try_setting(&s, h, &h->no_automatic);
     while (less && s.tries < TRIES_MAX) {
         less = drop_steps(&s, h);
         less |= drop_fragments(&s, h);
