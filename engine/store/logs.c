@@ -103,7 +103,9 @@ fkv_status store_start_log(fkv_store *s, uint64_t start)
             fkv_ignore(s->env->dir_sync(s->env, s->dir));
         return rc;
     }
+    s->env->mutex_lock(s->env, s->mu); /* store_retire_logs compares it */
     s->log = segment;
+    s->env->mutex_unlock(s->env, s->mu);
     return FKV_OK;
 }
 
