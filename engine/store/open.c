@@ -152,7 +152,6 @@ static fkv_status init_shared_parts(fkv_store *s)
     if (!rc) rc = env->mutex_new(env, &s->pin_mutex);
     if (!rc) rc = env->mutex_new(env, &s->follow_mutex);
     if (!rc) rc = env->mutex_new(env, &s->dead_mutex);
-    /* Until the first write there are no memtables to speak of. */
     if (!rc) rc = block_cache_new(env, 0, 0, &s->home.cache);
     if (!rc) store_fit_cache(s);
     s->home.env = env;

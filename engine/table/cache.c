@@ -155,11 +155,15 @@ static void evict_one(shard *s)
     drop(s, s->hand, 0);
 }
 
-/* Have so many bytes free. */
+static int has_room(const shard *s, size_t bytes)
+{
+    return s->bytes + bytes <= s->capacity;
+}
+
 static void make_room(shard *s, size_t bytes)
 {
-    while (s->bytes + bytes > s->capacity && s->hand) evict_one(s);
-    if (s->bytes + bytes > s->capacity && s->guest) drop(s, s->guest, 0);
+    while (!has_room(s, bytes) && s->hand) evict_one(s);
+    if (!has_room(s, bytes) && s->guest) drop(s, s->guest, 0);
 }
 
 static uintptr_t mark_now(const shard *s)
@@ -194,11 +198,6 @@ static int came_back(const shard *s, const cache_slot *slot)
     uintptr_t at = atomic_load_explicit(&slot->at, memory_order_relaxed);
 
     return at && (mark_now(s) - at) >> 1 <= s->bytes;
-}
-
-static int fits(const shard *s, const block *b)
-{
-    return s->bytes + charge(b) <= s->capacity;
 }
 
 static shard *shard_of(block_cache *cache, const cache_slot *slot)
@@ -244,7 +243,7 @@ void cache_add(block_cache *cache, cache_slot *slot, block *b)
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
     if (!in_slot(slot) && charge(b) <= s->capacity) {
-        if (fits(s, b) || came_back(s, slot)) {
+        if (has_room(s, charge(b)) || came_back(s, slot)) {
             make_room(s, charge(b));
             ring_insert(s, b);
             keep(s, slot, b);
@@ -263,7 +262,7 @@ int cache_has_room(block_cache *cache, cache_slot *slot, size_t size)
     if (!cache) return 0;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    room = s->bytes + charge_of(size) <= s->capacity;
+    room = has_room(s, charge_of(size));
     cache->env->mutex_unlock(cache->env, s->mu);
     return room;
 }
@@ -275,7 +274,7 @@ void cache_offer(block_cache *cache, cache_slot *slot, block *b)
     if (!cache) return;
     s = shard_of(cache, slot);
     cache->env->mutex_lock(cache->env, s->mu);
-    if (fits(s, b) && !in_slot(slot)) {
+    if (has_room(s, charge(b)) && !in_slot(slot)) {
         ring_insert(s, b);
         s->hand = b;
         keep(s, slot, b);

@@ -19,8 +19,8 @@ typedef struct block {
 } block;
 
 /* Where a table looks for one of its blocks: 0, the address of a cached block, which knows the slot
-** in turn, or an odd number: when that went (cache.c). Zeroed when it is made,
-** and given to cache_forget before it goes. */
+** in turn, or an odd number: when that went (cache.c). Zeroed when it is made, and given to
+** cache_forget before it goes. */
 typedef struct cache_slot {
     _Atomic uintptr_t at;
 } cache_slot;

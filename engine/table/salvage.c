@@ -232,8 +232,10 @@ static fkv_status find_blocks(salvage *s)
         rc = tell(s, rc, t->footer.index.offset, 0);
         return rc ? rc : load_and_search(s, t->footer.data_end);
     }
-    for (size_t i = 0; i < t->index.count; i++)
-        add_block(s, index_handle(&t->index, i).offset, index_handle(&t->index, i).size);
+    for (size_t i = 0; i < t->index.count; i++) {
+        block_handle h = index_handle(&t->index, i);
+        add_block(s, h.offset, h.size);
+    }
     return buf_status(&s->blocks);
 }
 

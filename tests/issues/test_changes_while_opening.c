@@ -6,6 +6,7 @@
 */
 #include "check.h"
 #include "io/env.h"
+#include "sched_util.h"
 #include "store_util.h"
 
 enum { ROWS = 12 };
@@ -14,14 +15,6 @@ typedef struct scene {
     fkv_env *files, *env;
     fkv_store *store;
 } scene;
-
-static void stuck(void *arg, const char *what)
-{
-    (void)arg;
-    (void)printf("%s\n0 passed, 1 failed\n", what);
-    (void)fflush(stdout);
-    _Exit(1);
-}
 
 /* Several segments, some of them only kept. */
 static void fill(scene *c)
@@ -55,7 +48,7 @@ static void read_feed(void *arg)
 
 static void open_beside(uint64_t seed)
 {
-    env_sched how = {.seed = seed, .switch_one_in = 1 + (uint32_t)seed % 4, .stuck = stuck};
+    env_sched how = {.seed = seed, .switch_one_in = 1 + (uint32_t)seed % 4, .stuck = sched_stuck};
     scene c = {.store = NULL};
     fkv_options o = {.read_only = 1};
     env_thread *thread = NULL;

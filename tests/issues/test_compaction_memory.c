@@ -5,11 +5,9 @@
 ** moment, flushed or not: in a long fill that was one or two more than the memory budget counts.
 */
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <unistd.h>
 
+#include "../txn/txn_util.h"
 #include "base/coding.h"
-#include "check.h"
 #include "io/env.h"
 #include "store_util.h"
 
@@ -80,13 +78,12 @@ static int most_beside_compaction(fkv_store *store, int *flushes)
 
 static void it_keeps_no_memtables(void)
 {
-    char folder[] = "/tmp/fastkv-compaction-XXXXXX";
-    char command[64];
+    char folder[PATH_ROOM];
     fkv_options o = {.create = 1, .memory_bytes = 64 << 20};
     fkv_store *store = NULL;
     int flushes = 0;
 
-    REQUIRE(mkdtemp(folder));
+    txn_folder(folder);
     REQUIRE_OK(fkv_open(folder, &o, &store));
     for (int i = 0; i < TRIES && flushes < 5; i++) {
         fill(store, 0);
@@ -96,8 +93,7 @@ static void it_keeps_no_memtables(void)
     CHECK(flushes >= 5);
     CHECK(mapped_memtables() > 0);
     fkv_close(store);
-    (void)snprintf(command, sizeof command, "rm -r %s", folder);
-    CHECK(system(command) == 0);
+    txn_remove(folder);
 }
 
 TEST_MAIN("test_compaction_memory", TEST_CASE(it_keeps_no_memtables))

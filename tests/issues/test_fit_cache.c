@@ -7,6 +7,7 @@
 */
 #include "check.h"
 #include "io/env.h"
+#include "sched_util.h"
 #include "store/store.h"
 #include "store_util.h"
 
@@ -16,14 +17,6 @@ typedef struct scene {
     fkv_env *files, *env;
     fkv_store *store;
 } scene;
-
-static void stuck(void *arg, const char *what)
-{
-    (void)arg;
-    (void)printf("%s\n0 passed, 1 failed\n", what);
-    (void)fflush(stdout);
-    _Exit(1);
-}
 
 static void configure(fkv_store *store, size_t bytes)
 {
@@ -52,7 +45,7 @@ static void two_changes(uint64_t seed)
                      .switch_one_in = 1 + (uint32_t)seed % 4,
                      .stall_one_in = 20,
                      .stall_us = 100000,
-                     .stuck = stuck};
+                     .stuck = sched_stuck};
     scene c = {.store = NULL};
     fkv_options o = {.create = 1, .memory_bytes = LARGE};
     env_thread *thread = NULL;

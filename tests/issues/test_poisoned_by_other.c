@@ -8,6 +8,7 @@
 #include "fastkv.h"
 #include "io/env.h"
 #include "io/filename.h"
+#include "sched_util.h"
 #include "store/share.h"
 
 typedef struct scene {
@@ -15,14 +16,6 @@ typedef struct scene {
     fkv_store *store, *other;
     fkv_status flushed;
 } scene;
-
-static void stuck(void *arg, const char *what)
-{
-    (void)arg;
-    (void)printf("%s\n0 passed, 1 failed\n", what);
-    (void)fflush(stdout);
-    _Exit(1);
-}
 
 static fkv_status commit_row(fkv_store *s, fkv_durability how)
 {
@@ -75,7 +68,7 @@ static void play(scene *c)
 
 static void a_flush_is_not_waited_for(void)
 {
-    env_sched how = {.seed = 1, .switch_one_in = 4, .stuck = stuck};
+    env_sched how = {.seed = 1, .switch_one_in = 4, .stuck = sched_stuck};
 
     for (; how.seed < 20; how.seed++) {
         scene c = {.flushed = FKV_OK};
